@@ -1,0 +1,152 @@
+// Package cache keeps copies of rows in Redis that never lie: a copy never outlives a committed
+// change of its row, on any instance, whatever crashes in between.
+//
+// Every value carries the version of its row, and a newer version always wins. A transaction that
+// changes a row announces the new version just before it commits: from then on readers find no value
+// and ask PostgreSQL, and an older value cannot be put back. After the commit the new value is
+// written forward. A crash in between leaves the announcement, so a miss, never a stale value.
+//
+// What cannot be announced because Redis is out of reach is said in PostgreSQL instead: the same
+// transaction raises the epoch, which is part of every key. Each instance reads the epoch, and the
+// replication id of the Redis server (one that restarted or took over may hold old contents), every
+// refreshEvery. It neither reads nor writes the cache with a knowledge older than trustFor: so much
+// later, at the most, everybody has noticed. It leaves a namespace unread for its first settleFor,
+// until what others announced in the one before has been committed, and announces in both.
+//
+// A transaction reads its rows from PostgreSQL: the cache does not know its changes yet, and nobody
+// else may.
+package cache
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"user-service/platform/postgres"
+)
+
+const (
+	refreshEvery = 300 * time.Millisecond
+	trustFor     = 750 * time.Millisecond  // with callTimeout: nothing older than a second is read
+	commitFor    = 1250 * time.Millisecond // from an announcement to the end of its commit; see forward
+	settleFor    = trustFor + commitFor
+	loadFor      = time.Second // a load that took longer is not kept
+	announceFor  = time.Minute // longer than a transaction can take to commit
+)
+
+// Cache is safe for concurrent use. Run must be running, otherwise every read is a miss.
+type Cache struct {
+	redis redis.UniversalClient
+	db    *postgres.DB
+	ttl   time.Duration
+	log   *slog.Logger
+	known atomic.Pointer[namespace] // never nil
+	last  namespace                 // of refresh alone: the latest that was seen in use
+	reads *prometheus.CounterVec
+}
+
+// namespace is what an instance knows of the keys in use.
+type namespace struct {
+	prefix   string
+	old      string    // what others may go on reading until this one is readable
+	learned  time.Time // when it was last seen to be in use
+	readable time.Time // from when on nobody commits what was only announced elsewhere
+}
+
+// New makes a cache whose values live for ttl. reads counts hits and misses.
+func New(client redis.UniversalClient, db *postgres.DB, ttl time.Duration, log *slog.Logger) *Cache {
+	c := &Cache{
+		redis: client, db: db, ttl: ttl, log: log.With("logger", "cache"),
+		reads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cache_reads_total", Help: "Reads of the cache by result (hit, miss, bypass).",
+		}, []string{"result"}),
+	}
+	c.known.Store(new(namespace))
+	return c
+}
+
+// Collector gives the metrics.
+func (c *Cache) Collector() prometheus.Collector { return c.reads }
+
+// Ping asks Redis for a sign of life.
+func (c *Cache) Ping(ctx context.Context) error { return c.redis.Ping(ctx).Err() }
+
+// Read gives the cached value of key or loads it, with the version of its row, and keeps it.
+func Read[T any](ctx context.Context, c *Cache, key string, load func(context.Context) (T, int64, error)) (T, error) {
+	ns := c.readable(ctx) // before the load: what it reads must not get into a namespace that began after it
+	var value T
+	if ns != nil && c.get(ctx, ns, key, &value) {
+		return value, nil
+	}
+	asked := time.Now()
+	value, version, err := load(ctx)
+	if err != nil || ns == nil || c.trusted() == nil || time.Since(asked) > loadFor {
+		return value, err
+	}
+	c.note(ctx, c.putAll(ctx, []entry{{ns.prefix + key, version, value}}, c.ttl))
+	return value, nil
+}
+
+// A flight shared by concurrent readers (singleflight) is left out on purpose: who joins a load that
+// began before its own write committed would read the value from before that write.
+
+func (c *Cache) get(ctx context.Context, ns *namespace, key string, dest any) bool {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	held, err := c.redis.Get(call, ns.prefix+key).Result()
+	if !errors.Is(err, redis.Nil) {
+		c.note(ctx, err)
+	}
+	_, rest, _ := strings.Cut(held, ":")
+	form, value, _ := strings.Cut(rest, ":") // none when nothing is there, or an announcement
+	if form != shape(reflect.TypeOf(dest).Elem()) || json.Unmarshal([]byte(value), dest) != nil {
+		c.reads.WithLabelValues("miss").Inc()
+		return false
+	}
+	c.reads.WithLabelValues("hit").Inc()
+	return true
+}
+
+// readable is the namespace to read and fill, nil when the cache must be left alone.
+func (c *Cache) readable(ctx context.Context) *namespace {
+	ns := c.trusted()
+	if ns == nil || time.Now().Before(ns.readable) || postgres.InTransaction(ctx) {
+		c.reads.WithLabelValues("bypass").Inc()
+		return nil
+	}
+	return ns
+}
+
+// trusted is the namespace to write to, nil when what is known of it is too old.
+func (c *Cache) trusted() *namespace {
+	ns := c.known.Load()
+	if time.Since(ns.learned) > trustFor {
+		return nil
+	}
+	return ns
+}
+
+// note takes note that Redis failed, unless it was the caller who gave up.
+func (c *Cache) note(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		c.lost(err)
+	}
+}
+
+// lost has everybody leave the cache alone until the next refresh finds out whether it is back.
+func (c *Cache) lost(err error) {
+	if c.distrust().prefix != "" {
+		c.log.Warn("cache out of reach, reading from the database", "error", err)
+	}
+}
+
+// distrust forgets the namespace, also for a refresh that is under way, and gives what was known.
+func (c *Cache) distrust() *namespace { return c.known.Swap(new(namespace)) }

@@ -1,0 +1,245 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"user-service/platform/postgres"
+	"user-service/platform/servertest"
+)
+
+const silence = `{"type": "timeout", "stream": "upstream", "attributes": {"timeout": 0}}`
+
+func TestWriteWithoutRedisIsReadByItsInstanceAtOnceAndByOthersWithinASecond(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.instance(t), w.instance(t)
+	key := w.add(t, "old")
+	require.Equal(t, "old", a.misses(t, key).Text)
+	require.Equal(t, "old", b.hits(t, key).Text)
+
+	a.proxy.Cut()
+	a.write(t, key, "new")
+	committed := time.Now()
+	require.Equal(t, "new", a.read(t, key).Text)
+	for asked := time.Now(); b.read(t, key).Text == "old"; asked = time.Now() {
+		require.Less(t, asked.Sub(committed), time.Second, "still stale")
+	}
+
+	a.proxy.Restore()
+	for a.readable(t.Context()) == nil || b.readable(t.Context()) == nil {
+		require.Equal(t, "new", a.read(t, key).Text)
+		require.Equal(t, "new", b.read(t, key).Text)
+	}
+	require.Equal(t, "new", a.read(t, key).Text)
+	require.Equal(t, "new", b.hits(t, key).Text)
+}
+
+func TestInstanceWhoseRedisCameBackDuringItsCommitReadsItsOwnWrite(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.instance(t)
+	key := w.add(t, "old")
+	require.Equal(t, "old", a.misses(t, key).Text)
+	a.proxy.Cut()
+	require.NoError(t, a.db.InTx(t.Context(), func(ctx context.Context) error {
+		require.NoError(t, a.change(ctx, key, "new"))
+		return postgres.BeforeCommit(ctx, func(context.Context) error {
+			a.proxy.Restore()
+			a.settle(t)
+			return nil
+		})
+	}))
+	require.Equal(t, "new", a.read(t, key).Text)
+}
+
+func TestEveryWriteWithoutRedisRaisesTheEpochAndEveryOtherLeavesItAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.instance(t)
+	key, other := w.add(t, "one"), w.add(t, "one")
+	before := w.epoch(t)
+	a.write(t, key, "two")
+	require.Equal(t, before, w.epoch(t))
+
+	a.proxy.Cut()
+	for _, text := range []string{"three", "four"} {
+		require.NoError(t, a.db.InTx(t.Context(), func(ctx context.Context) error {
+			require.NoError(t, a.change(ctx, key, text))
+			return postgres.BeforeCommit(ctx, func(ctx context.Context) error { return a.change(ctx, other, text) })
+		}))
+	}
+	require.Equal(t, before+2, w.epoch(t), "once for each transaction")
+	refusal := errors.New("refused")
+	require.ErrorIs(t, a.db.InTx(t.Context(), func(ctx context.Context) error {
+		require.NoError(t, a.change(ctx, key, "never"))
+		return postgres.BeforeCommit(ctx, func(context.Context) error { return refusal })
+	}), refusal)
+	require.Equal(t, before+2, w.epoch(t), "rolled back with its transaction")
+}
+
+// The announcement stands, so there is no need to leave the namespace.
+func TestWriteThatCannotBeWrittenForwardIsAMissOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.instance(t), w.instance(t)
+	key := w.add(t, "old")
+	require.Equal(t, "old", b.misses(t, key).Text)
+	before := w.epoch(t)
+	require.NoError(t, a.db.InTx(t.Context(), func(ctx context.Context) error {
+		require.NoError(t, a.change(ctx, key, "new"))
+		return postgres.BeforeCommit(ctx, func(context.Context) error { a.proxy.Cut(); return nil })
+	}))
+	require.Equal(t, "new", b.misses(t, key).Text)
+	require.Equal(t, "new", a.read(t, key).Text)
+	require.Equal(t, before, w.epoch(t))
+}
+
+func TestRedisThatIsDownAtTheStartIsUsedOnceItIsUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newInstance(t)
+	a.proxy.Cut()
+	a.run(t)
+	key := w.add(t, "one")
+	require.Equal(t, "one", a.read(t, key).Text)
+	a.write(t, key, "two")
+	require.Equal(t, "two", a.read(t, key).Text)
+
+	a.proxy.Restore()
+	a.settle(t)
+	require.Equal(t, "two", a.misses(t, key).Text)
+	require.Equal(t, "two", a.hits(t, key).Text)
+}
+
+func TestRedisThatHangsCostsOneShortWaitAndIsThenLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.instance(t)
+	key := w.add(t, "one")
+	a.misses(t, key)
+	a.stop() // the refresh would find out as well
+	a.proxy.Disturb(silence)
+
+	began := time.Now()
+	require.Equal(t, "one", a.read(t, key).Text)
+	require.Less(t, time.Since(began), 2*callTimeout)
+	for range 10 {
+		began = time.Now()
+		require.Equal(t, "one", a.misses(t, key).Text)
+		require.Less(t, time.Since(began), callTimeout, "asked Redis again")
+	}
+	began = time.Now()
+	a.write(t, key, "two")
+	require.Less(t, time.Since(began), callTimeout, "asked Redis again")
+}
+
+func TestWriteWaitsForARedisThatHangsNoLongerThanOneCall(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.instance(t)
+	key := w.add(t, "old")
+	a.stop()
+	a.proxy.Disturb(silence)
+	before := w.epoch(t)
+	began := time.Now()
+	a.write(t, key, "new")
+	require.Less(t, time.Since(began), 2*callTimeout)
+	require.Equal(t, before+1, w.epoch(t))
+	require.Equal(t, "new", a.read(t, key).Text)
+}
+
+func TestKnowledgeThatIsNotRenewedIsNotTrusted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.instance(t)
+	key := w.add(t, "old")
+	a.misses(t, key)
+	before := w.epoch(t)
+	a.stop()
+	stopped := time.Now()
+	_, err := w.db.Exec(t.Context(), `UPDATE rows SET version = 2, text = 'new' WHERE key = $1`, key) // told to nobody
+	require.NoError(t, err)
+	servertest.Eventually(t, func() bool { return a.read(t, key).Text == "new" }, "the cache is left alone")
+	require.Less(t, time.Since(stopped), time.Second)
+	a.write(t, key, "newer")
+	require.Equal(t, before+1, w.epoch(t), "announced in a namespace that may be over")
+}
+
+func TestWithoutRunEveryReadIsAMiss(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.newInstance(t)
+	key := w.add(t, "one")
+	a.misses(t, key)
+	a.misses(t, key)
+}
+
+// The scripts of a server are gone when it restarts, or when somebody flushes them.
+func TestRedisThatLostItsScriptsIsTaughtThemAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.instance(t)
+	key := w.add(t, "one")
+	before := w.epoch(t)
+	require.NoError(t, w.redis.ScriptFlush(t.Context()).Err())
+	a.misses(t, key)
+	a.hits(t, key)
+	require.NoError(t, w.redis.ScriptFlush(t.Context()).Err())
+	a.write(t, key, "two")
+	require.Equal(t, "two", a.hits(t, key).Text)
+	require.Equal(t, before, w.epoch(t))
+}
+
+func TestRedisThatLostItsContentsIsFilledAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.instance(t)
+	key := w.add(t, "one")
+	a.write(t, key, "two")
+	require.NoError(t, w.redis.Del(t.Context(), a.prefixInUse()+key).Err())
+	require.Equal(t, "two", a.misses(t, key).Text)
+	require.Equal(t, "two", a.hits(t, key).Text)
+	require.NoError(t, w.redis.Del(t.Context(), a.prefixInUse()+key).Err())
+	a.write(t, key, "three")
+	require.Equal(t, "three", a.hits(t, key).Text)
+}
+
+func TestCallerWhoGivesUpDoesNotTurnTheCacheOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.instance(t)
+	key := w.add(t, "one")
+	a.misses(t, key)
+	a.stop()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Read(gone, a.Cache, key, func(ctx context.Context) (row, int64, error) { return a.load(ctx, key) })
+	require.ErrorIs(t, err, context.Canceled)
+
+	leaving, leave := context.WithCancel(t.Context())
+	err = a.db.InTx(leaving, func(ctx context.Context) error {
+		require.NoError(t, a.change(ctx, key, "never"))
+		leave()
+		return nil
+	})
+	require.Error(t, err)
+	require.NotNil(t, a.trusted())
+}
+
+func TestClientWhoLeavesAfterTheCommitDoesNotStopTheWriteForward(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.instance(t)
+	key := w.add(t, "old")
+	ctx, leave := context.WithCancel(t.Context())
+	require.NoError(t, a.db.InTx(ctx, func(ctx context.Context) error {
+		require.NoError(t, postgres.AfterCommit(ctx, func(context.Context) { leave() }))
+		return a.change(ctx, key, "new")
+	}))
+	require.Equal(t, "new", a.hits(t, key).Text)
+}

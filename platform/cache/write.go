@@ -1,0 +1,145 @@
+package cache
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"user-service/platform/postgres"
+)
+
+type entry struct {
+	key     string
+	version int64
+	value   any // nil: announced only
+}
+
+// encode is empty for an announcement.
+func (e entry) encode() (string, error) {
+	if e.value == nil {
+		return "", nil
+	}
+	value, err := json.Marshal(e.value)
+	if err != nil {
+		return "", fmt.Errorf("encode %s: %w", e.key, err)
+	}
+	return shape(reflect.TypeOf(e.value)) + ":" + string(value), nil
+}
+
+// changes are what one transaction did to cached rows; they are announced and written together.
+type changes struct {
+	entries   []entry
+	announced int       // how many of them
+	since     time.Time // of the first announcement
+	in        *namespace
+	raised    bool // the epoch stands for the announcement
+}
+
+// Changed says that the transaction of ctx makes version of the row behind key, with this value.
+// Call it inside the transaction, once the row is changed.
+func (c *Cache) Changed(ctx context.Context, key string, version int64, value any) error {
+	made, first, err := postgres.Local[changes](ctx, c)
+	if err != nil {
+		return err
+	}
+	made.entries = append(made.entries, entry{key, version, value})
+	if first {
+		if err := postgres.AfterCommit(ctx, func(ctx context.Context) { c.forward(ctx, made) }); err != nil {
+			return err
+		}
+	}
+	if len(made.entries) > made.announced+1 {
+		return nil // will be announced with the one before it
+	}
+	return postgres.BeforeCommit(ctx, func(ctx context.Context) error { return c.announce(ctx, made) })
+}
+
+// announce runs inside the transaction: when Redis cannot be told, the epoch is raised with it.
+func (c *Cache) announce(ctx context.Context, made *changes) error {
+	waiting := made.entries[made.announced:]
+	made.announced = len(made.entries)
+	if made.raised {
+		return nil
+	}
+	if made.in == nil {
+		made.in, made.since = c.trusted(), time.Now()
+	}
+	if made.in != nil {
+		var announced []entry
+		for _, change := range waiting {
+			announced = append(announced, entry{key: made.in.prefix + change.key, version: change.version})
+			if made.in.old != "" && time.Now().Before(made.in.readable) {
+				announced = append(announced, entry{key: made.in.old + change.key, version: change.version})
+			}
+		}
+		err := c.putAll(ctx, announced, announceFor)
+		if err == nil {
+			return nil
+		}
+		c.note(ctx, err)
+	}
+	made.raised = true
+	return c.raise(ctx)
+}
+
+func (c *Cache) raise(ctx context.Context) error {
+	_, err := c.db.Exec(ctx, `UPDATE cache.epoch SET epoch = epoch + 1`)
+	return err
+}
+
+// forward is best effort: what it cannot write stays announced, and readers ask PostgreSQL. Only
+// after a slow commit others may have left for another namespace, where nothing is announced.
+func (c *Cache) forward(ctx context.Context, made *changes) {
+	if made.raised {
+		c.distrust() // the epoch that this instance knows is over
+		return
+	}
+	if ns := c.trusted(); ns != nil {
+		values := make([]entry, len(made.entries))
+		for i, change := range made.entries {
+			values[i] = entry{ns.prefix + change.key, change.version, change.value}
+		}
+		err := c.putAll(ctx, values, c.ttl)
+		if err == nil {
+			return
+		}
+		c.lost(err)
+	}
+	if time.Since(made.since) > commitFor {
+		if err := c.raise(ctx); err != nil {
+			c.log.ErrorContext(ctx, "a change could not be told to the cache", "error", err)
+		}
+		c.distrust()
+	}
+}
+
+func (c *Cache) putAll(ctx context.Context, entries []entry, ttl time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := c.tryPutAll(ctx, entries, ttl)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") { // the server restarted or dropped its scripts
+		if err := put.Load(ctx, c.redis).Err(); err != nil {
+			return err
+		}
+		err = c.tryPutAll(ctx, entries, ttl)
+	}
+	return err
+}
+
+func (c *Cache) tryPutAll(ctx context.Context, entries []entry, ttl time.Duration) error {
+	pipe := c.redis.Pipeline()
+	for _, e := range entries {
+		encoded, err := e.encode()
+		if err != nil {
+			return err
+		}
+		put.EvalSha(ctx, pipe, []string{e.key}, strconv.FormatInt(e.version, 10), encoded, ttl.Milliseconds())
+	}
+	_, err := pipe.Exec(ctx)
+	return err
+}

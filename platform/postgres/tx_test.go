@@ -1,0 +1,186 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"user-service/platform/postgres"
+)
+
+var errRefused = errors.New("refused")
+
+func TestInnerTransactionJoinsTheOuterOne(t *testing.T) {
+	t.Parallel()
+	database := newDatabase(t)
+	db, other := open(t, database, 2), open(t, database, 1)
+	require.False(t, postgres.InTransaction(t.Context()))
+	require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error {
+		require.True(t, postgres.InTransaction(ctx))
+		require.NoError(t, add(ctx, db, 1, "outer"))
+		require.NoError(t, db.InTx(ctx, func(ctx context.Context) error { return add(ctx, db, 2, "inner") }))
+		require.Empty(t, names(t, other), "the inner one committed by itself")
+		var seen []string
+		require.NoError(t, db.Select(ctx, &seen, `SELECT name FROM things ORDER BY id`))
+		require.Equal(t, []string{"outer", "inner"}, seen)
+		return nil
+	}))
+	require.Equal(t, []string{"outer", "inner"}, names(t, other))
+}
+
+func TestErrorOfTheInnerTransactionUndoesTheOuterOneToo(t *testing.T) {
+	t.Parallel()
+	db := open(t, newDatabase(t), 1)
+	require.ErrorIs(t, db.InTx(t.Context(), func(ctx context.Context) error {
+		require.NoError(t, add(ctx, db, 1, "outer"))
+		return db.InTx(ctx, func(ctx context.Context) error {
+			require.NoError(t, add(ctx, db, 2, "inner"))
+			return errRefused
+		})
+	}), errRefused)
+	require.Empty(t, names(t, db))
+}
+
+func TestPanicRollsBackAndGivesTheConnectionBack(t *testing.T) {
+	t.Parallel()
+	db := open(t, newDatabase(t), 1)
+	require.PanicsWithValue(t, "boom", func() {
+		_ = db.InTx(t.Context(), func(ctx context.Context) error {
+			require.NoError(t, add(ctx, db, 1, "one"))
+			panic("boom")
+		})
+	})
+	require.Empty(t, names(t, db)) // on the one connection there is
+}
+
+func TestFailedStatementWhoseErrorIsIgnoredCommitsNothing(t *testing.T) {
+	t.Parallel()
+	db := open(t, newDatabase(t), 1)
+	require.Error(t, db.InTx(t.Context(), func(ctx context.Context) error {
+		require.NoError(t, add(ctx, db, 1, "one"))
+		_ = add(ctx, db, 1, "the same id")
+		return nil
+	}))
+	require.Empty(t, names(t, db))
+}
+
+func TestHooksRunInOrderAroundTheCommit(t *testing.T) {
+	t.Parallel()
+	database := newDatabase(t)
+	db, other := open(t, database, 2), open(t, database, 1)
+	var order []string
+	after := func(name string) func(context.Context) {
+		return func(ctx context.Context) {
+			order = append(order, name)
+			require.Equal(t, []string{"one", "by a hook"}, names(t, other), "after the commit")
+			require.False(t, postgres.InTransaction(ctx))
+		}
+	}
+	require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error {
+		require.NoError(t, postgres.AfterCommit(ctx, after("after 1")))
+		require.NoError(t, postgres.BeforeCommit(ctx, func(ctx context.Context) error {
+			order = append(order, "before 1")
+			require.NoError(t, postgres.AfterCommit(ctx, after("after 3")))
+			return postgres.BeforeCommit(ctx, func(ctx context.Context) error {
+				order = append(order, "before 3")
+				return add(ctx, db, 2, "by a hook")
+			})
+		}))
+		require.NoError(t, postgres.BeforeCommit(ctx, func(context.Context) error {
+			order = append(order, "before 2")
+			return nil
+		}))
+		return db.InTx(ctx, func(ctx context.Context) error {
+			require.NoError(t, postgres.AfterCommit(ctx, after("after 2")))
+			require.NoError(t, add(ctx, db, 1, "one"))
+			require.Empty(t, order, "hooks wait for the outermost transaction")
+			return nil
+		})
+	}))
+	require.Equal(t, []string{"before 1", "before 2", "before 3", "after 1", "after 2", "after 3"}, order)
+}
+
+func TestHookThatRefusesRollsBackAndNothingRunsAfterIt(t *testing.T) {
+	t.Parallel()
+	db := open(t, newDatabase(t), 1)
+	require.ErrorIs(t, db.InTx(t.Context(), func(ctx context.Context) error {
+		never := func(context.Context) { t.Error("ran although nothing was committed") }
+		require.NoError(t, postgres.AfterCommit(ctx, never))
+		require.NoError(t, postgres.BeforeCommit(ctx, func(context.Context) error { return errRefused }))
+		require.NoError(t, postgres.BeforeCommit(ctx, func(ctx context.Context) error { never(ctx); return nil }))
+		return add(ctx, db, 1, "one")
+	}), errRefused)
+	require.Empty(t, names(t, db))
+}
+
+func TestNothingRunsAfterACommitThatFailed(t *testing.T) {
+	t.Parallel()
+	db := open(t, newDatabase(t), 1)
+	run(t, db, `ALTER TABLE things ADD CONSTRAINT late UNIQUE (name) DEFERRABLE INITIALLY DEFERRED`)
+	err := db.InTx(t.Context(), func(ctx context.Context) error {
+		require.NoError(t, postgres.AfterCommit(ctx, func(context.Context) { t.Error("ran although nothing was committed") }))
+		require.NoError(t, add(ctx, db, 1, "same"))
+		return add(ctx, db, 2, "same")
+	})
+	requireNotUnavailable(t, err)
+	require.Empty(t, names(t, db))
+}
+
+func TestClientWhoLeavesAfterTheCommitDoesNotStopTheHooks(t *testing.T) {
+	t.Parallel()
+	db := open(t, newDatabase(t), 1)
+	ctx, leave := context.WithCancel(t.Context())
+	require.NoError(t, db.InTx(ctx, func(ctx context.Context) error {
+		require.NoError(t, postgres.AfterCommit(ctx, func(context.Context) { leave() }))
+		return postgres.AfterCommit(ctx, func(ctx context.Context) { require.NoError(t, add(ctx, db, 1, "after")) })
+	}))
+	require.Equal(t, []string{"after"}, names(t, db))
+}
+
+func TestClientWhoLeavesBeforeTheCommitUndoesIt(t *testing.T) {
+	t.Parallel()
+	db := open(t, newDatabase(t), 1)
+	ctx, leave := context.WithCancel(t.Context())
+	err := db.InTx(ctx, func(ctx context.Context) error {
+		require.NoError(t, add(ctx, db, 1, "one"))
+		leave()
+		return nil
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	requireNotUnavailable(t, err)
+	require.Empty(t, names(t, db))
+}
+
+func TestLocalLivesAsLongAsItsTransaction(t *testing.T) {
+	t.Parallel()
+	db := open(t, newDatabase(t), 1)
+	type counter struct{ n int }
+	for range 2 {
+		require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error {
+			mine, made, err := postgres.Local[counter](ctx, "a key")
+			require.NoError(t, err)
+			require.True(t, made)
+			require.Zero(t, mine.n)
+			mine.n = 7
+			return db.InTx(ctx, func(ctx context.Context) error {
+				same, made, err := postgres.Local[counter](ctx, "a key")
+				require.NoError(t, err)
+				require.False(t, made)
+				require.Same(t, mine, same)
+				_, made, err = postgres.Local[counter](ctx, "another key")
+				require.True(t, made)
+				return err
+			})
+		}))
+	}
+}
+
+func TestHooksAreRefusedOutsideATransaction(t *testing.T) {
+	t.Parallel()
+	require.ErrorIs(t, postgres.BeforeCommit(t.Context(), nil), postgres.ErrNoTransaction)
+	require.ErrorIs(t, postgres.AfterCommit(t.Context(), nil), postgres.ErrNoTransaction)
+	_, _, err := postgres.Local[int](t.Context(), "key")
+	require.ErrorIs(t, err, postgres.ErrNoTransaction)
+}

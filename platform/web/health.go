@@ -1,0 +1,112 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"user-service/platform/fault"
+)
+
+// Check asks one server for a sign of life.
+type Check struct {
+	Name     string // as shown: database, cache, broker
+	Required bool   // without it nothing can be served: 503; otherwise the service is degraded
+	Probe    func(ctx context.Context) error
+}
+
+// A report is kept for a moment, so that probes by many balancers cost the servers nothing: a good
+// one for longer, since everybody waits for a bad one to end.
+const (
+	checkTimeout = time.Second
+	goodFor      = time.Second
+	badFor       = 100 * time.Millisecond
+)
+
+// health runs the checks side by side and remembers their result for a moment.
+type health struct {
+	service string
+	checks  []Check
+	mu      sync.Mutex
+	latest  healthReport
+	until   time.Time // when latest is too old
+}
+
+type healthReport struct {
+	Service   string            `json:"service"`
+	Status    string            `json:"status"` // healthy, degraded, unhealthy
+	Timestamp time.Time         `json:"timestamp"`
+	Checks    map[string]string `json:"checks,omitempty"` // up, down: no addresses, no error texts
+}
+
+// AddHealth serves /health/, /health/live/ and /health/ready/ below Base and without it.
+func (r *Router) AddHealth(service string, checks []Check) {
+	h := &health{service: service, checks: checks}
+	for _, base := range []string{Base, ""} {
+		r.add(Endpoint{Method: http.MethodGet, Path: "/health/"}, base, h.overall)
+		r.add(Endpoint{Method: http.MethodGet, Path: "/health/ready/"}, base, h.overall)
+		r.add(Endpoint{Method: http.MethodGet, Path: "/health/live/"}, base, h.live)
+	}
+}
+
+func (h *health) live(w http.ResponseWriter, _ *http.Request) {
+	report := healthReport{Service: h.service, Status: "healthy", Timestamp: time.Now().UTC()}
+	_ = writeSuccess(w, http.StatusOK, "The process is alive.", report)
+}
+
+func (h *health) overall(w http.ResponseWriter, req *http.Request) {
+	report := h.report(req.Context())
+	if report.Status == "unhealthy" {
+		writeFault(w, fault.Away(nil), report)
+		return
+	}
+	_ = writeSuccess(w, http.StatusOK, "The service is "+report.Status+".", report)
+}
+
+// probe comes back when ctx ends, also from a probe that does not.
+func (c Check) probe(ctx context.Context) error {
+	result := make(chan error, 1)
+	go func() { result <- c.Probe(ctx) }()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (h *health) report(ctx context.Context) healthReport {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if time.Now().Before(h.until) {
+		return h.latest
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
+	defer cancel()
+	results := make([]error, len(h.checks))
+	var all sync.WaitGroup
+	for i, check := range h.checks {
+		all.Go(func() { results[i] = check.probe(ctx) })
+	}
+	all.Wait()
+
+	report := healthReport{Service: h.service, Status: "healthy", Timestamp: time.Now().UTC(), Checks: map[string]string{}}
+	for i, check := range h.checks {
+		report.Checks[check.Name] = "up"
+		if results[i] == nil {
+			continue
+		}
+		report.Checks[check.Name] = "down"
+		if check.Required {
+			report.Status = "unhealthy"
+		} else if report.Status == "healthy" {
+			report.Status = "degraded"
+		}
+	}
+	h.latest, h.until = report, time.Now().Add(goodFor)
+	if report.Status != "healthy" {
+		h.until = time.Now().Add(badFor)
+	}
+	return report
+}

@@ -1,0 +1,124 @@
+package web
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"user-service/platform/correlation"
+	"user-service/platform/fault"
+	"user-service/platform/identity"
+)
+
+// observation gathers what the line and the figures of one request tell. Inner handlers fill it in.
+type observation struct {
+	route     string // template: bounded, unlike the path
+	principal identity.Principal
+}
+
+// whose names the user, when it is known.
+func (o *observation) whose() []slog.Attr {
+	if o.principal.UserID == "" {
+		return nil
+	}
+	return []slog.Attr{slog.String("user_id", o.principal.UserID), slog.String("session", o.principal.SessionID)}
+}
+
+type observationKey struct{}
+
+func note(ctx context.Context, p identity.Principal) {
+	if o, ok := ctx.Value(observationKey{}).(*observation); ok {
+		o.principal = p
+	}
+}
+
+func noteRoute(ctx context.Context, template string) {
+	if o, ok := ctx.Value(observationKey{}).(*observation); ok {
+		o.route = template
+	}
+}
+
+// In the form of http.Header, so that it need not be made for each request.
+var (
+	correlationHeader = http.CanonicalHeaderKey(correlation.Header)
+	traceHeader       = http.CanonicalHeaderKey(correlation.TraceHeader)
+)
+
+// Observe is the outermost handler: ids of the request, one log line, figures, and panics turned
+// into the envelope.
+func Observe(next http.Handler, log *slog.Logger, registry prometheus.Registerer) http.Handler {
+	log = log.With("logger", "http")
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "http_request_duration_seconds", Help: "Duration of requests by method, route template and status.",
+		Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 11),
+	}, []string{"method", "route", "status"})
+	registry.MustRegister(seconds)
+
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		start := time.Now()
+		ids := correlation.Accept(req.Header.Get(correlationHeader), req.Header.Get(traceHeader))
+		seen := &observation{route: "none"}
+		ctx := context.WithValue(correlation.With(req.Context(), ids), observationKey{}, seen)
+		w.Header().Set(correlationHeader, ids.Correlation)
+		reply := &recorder{ResponseWriter: w}
+
+		serve(reply, req.WithContext(ctx), next, log)
+
+		took := time.Since(start)
+		seconds.WithLabelValues(method(req), seen.route, strconv.Itoa(reply.status)).Observe(took.Seconds())
+		log.LogAttrs(ctx, slog.LevelInfo, "request", append(seen.whose(),
+			slog.String("method", method(req)), slog.String("route", seen.route), slog.Int("status", reply.status),
+			slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int("bytes", reply.bytes))...)
+	})
+}
+
+func serve(w *recorder, req *http.Request, next http.Handler, log *slog.Logger) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.ErrorContext(req.Context(), "panic", "panic", p, "stack", string(debug.Stack()))
+			if w.status == 0 {
+				writeFault(w, fault.From(nil), nil)
+			}
+		}
+	}()
+	next.ServeHTTP(w, req)
+}
+
+// Unwrap is for http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// method bounds the label: a client may invent methods.
+func method(req *http.Request) string {
+	switch req.Method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+		return req.Method
+	}
+	return "other"
+}
+
+// recorder remembers what was replied.
+type recorder struct {
+	http.ResponseWriter
+	status, bytes int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += n
+	return n, err
+}

@@ -1,0 +1,352 @@
+package web_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"user-service/platform/fault"
+	"user-service/platform/identity"
+	"user-service/platform/logging"
+	"user-service/platform/web"
+)
+
+// body is an input with a field of each kind.
+type body struct {
+	Text     string               `json:"text"`
+	Flag     bool                 `json:"flag"`
+	Optional *string              `json:"optional"`
+	Nullable web.Nullable[string] `json:"nullable"`
+	Nested   *struct {
+		Number int `json:"number"`
+	} `json:"nested"`
+}
+
+const token = "good-token"
+
+// face is a router with an endpoint for each thing that can happen.
+type face struct {
+	http.Handler
+	log      *bytes.Buffer
+	registry *prometheus.Registry
+}
+
+func newFace() *face {
+	f := &face{log: new(bytes.Buffer), registry: prometheus.NewRegistry()}
+	log := logging.New(&lockedWriter{w: f.log}, slog.LevelInfo, false)
+	verify := func(_ context.Context, sent string) (identity.Principal, error) {
+		switch sent {
+		case token:
+			return identity.Principal{UserID: "user-1", SessionID: "session-1"}, nil
+		case "old":
+			return identity.Principal{}, identity.ErrTokenExpired
+		}
+		return identity.Principal{}, identity.ErrTokenInvalid
+	}
+	r := web.NewRouter(verify, log)
+	add := func(method, path string, access web.Access, fn func(context.Context, web.None) (any, error)) {
+		web.Handle(r, web.Endpoint{Method: method, Path: path, Access: access, Message: "Done."}, fn)
+	}
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/echo/", Also: "/parrot/", Status: 201, Message: "Echoed."},
+		func(_ context.Context, in body) (body, error) { return in, nil })
+	add("GET", "/echo/", web.Open, func(context.Context, web.None) (any, error) { return map[string]string{"tag": "<b>&"}, nil })
+	add("GET", "/me/", web.Bearer, func(ctx context.Context, _ web.None) (any, error) {
+		principal, _ := identity.From(ctx)
+		return principal, nil
+	})
+	add("GET", "/panic/", web.Open, func(context.Context, web.None) (any, error) { panic("secret cause") })
+	add("GET", "/broken/", web.Open, func(context.Context, web.None) (any, error) { return nil, errors.New("secret cause") })
+	add("GET", "/away/", web.Open, func(context.Context, web.None) (any, error) { return nil, fault.Away(errors.New("secret cause")) })
+	add("GET", "/unencodable/", web.Open, func(context.Context, web.None) (any, error) { return func() {}, nil })
+	f.Handler = web.Observe(r, log, f.registry)
+	return f
+}
+
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+type envelope struct {
+	Success bool
+	Message string
+	Error   string
+	Errors  map[string][]string
+	Data    json.RawMessage
+}
+
+// send gives the reply and its envelope, which every reply must have.
+func (f *face) send(t *testing.T, req *http.Request) (*http.Response, envelope) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	f.ServeHTTP(w, req)
+	resp := w.Result()
+	require.Equal(t, "application/json; charset=utf-8", resp.Header.Get("Content-Type"))
+	require.NotEmpty(t, resp.Header.Get("X-Correlation-ID"))
+	var e envelope
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &e), "%s", w.Body)
+	require.Equal(t, resp.StatusCode < 400, e.Success)
+	require.NotEmpty(t, e.Message)
+	require.Equal(t, e.Success, e.Error == "")
+	return resp, e
+}
+
+func (f *face) get(t *testing.T, path string, header ...string) (*http.Response, envelope) {
+	t.Helper()
+	req := httptest.NewRequest("GET", path, nil)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return f.send(t, req)
+}
+
+func (f *face) post(t *testing.T, content string) (*http.Response, envelope) {
+	t.Helper()
+	req := httptest.NewRequest("POST", "/api/v1/echo/", strings.NewReader(content))
+	req.Header.Set("Content-Type", "application/json")
+	return f.send(t, req)
+}
+
+func TestBothSlashFormsAndBothPathsWorkWithoutARedirect(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	for _, path := range []string{"/api/v1/echo", "/api/v1/echo/", "/api/v1/parrot", "/api/v1/parrot/"} {
+		req := httptest.NewRequest("POST", path, strings.NewReader(`{"text":"a","flag":true}`))
+		req.Header.Set("Content-Type", "application/json; charset=UTF-8")
+		resp, e := f.send(t, req)
+		require.Equal(t, 201, resp.StatusCode, path)
+		require.Equal(t, "Echoed.", e.Message)
+	}
+	for _, path := range []string{"/api/v1//echo/", "//api/v1/echo", "/api/v1/../v1/echo", "/api/v1/echo//", "/", "/api/v1/none", "/api/v1/echo/%2f"} {
+		resp, e := f.get(t, path)
+		require.Equal(t, 404, resp.StatusCode, path)
+		require.Equal(t, "not_found", e.Error)
+	}
+}
+
+func TestOtherMethodGets405WithAllow(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	for _, method := range []string{"PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"} {
+		resp, e := f.send(t, httptest.NewRequest(method, "/api/v1/echo/", nil))
+		require.Equal(t, 405, resp.StatusCode, method)
+		require.Equal(t, "method_not_allowed", e.Error)
+		require.Equal(t, "GET, HEAD, POST", resp.Header.Get("Allow"))
+	}
+	w := httptest.NewRecorder()
+	f.ServeHTTP(w, httptest.NewRequest("HEAD", "/api/v1/echo", nil))
+	require.Equal(t, 200, w.Code)
+}
+
+func TestWhatIsNotJSONIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	for _, contentType := range []string{"", "text/plain", "application/xml", "application/json; charset=latin1", "application/x-www-form-urlencoded", ";"} {
+		req := httptest.NewRequest("POST", "/api/v1/echo/", strings.NewReader(`{"text":"a","flag":true}`))
+		req.Header.Set("Content-Type", contentType)
+		resp, e := f.send(t, req)
+		require.Equal(t, 415, resp.StatusCode, contentType)
+		require.Equal(t, "unsupported_media_type", e.Error)
+	}
+	for _, content := range []string{
+		``, `{`, `{"text":}`, `[]`, `null`, `7`, `"a"`, `{"text":"a"} {}`, "{\"text\":\"\xff\"}", "\ufeff{}",
+		strings.Repeat("[", 100_000), strings.Repeat(`{"a":`, 100_000), `{'text':'a'}`, `{"text":"a",}`, `NaN`,
+	} {
+		resp, e := f.post(t, content)
+		require.Equal(t, 400, resp.StatusCode, "%.40q", content)
+		require.Equal(t, "invalid_json", e.Error, "%.40q", content)
+	}
+}
+
+func TestBodyOverAMebibyteIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	fits := `{"flag":true,"text":"` + strings.Repeat("a", 1<<20-len(`{"flag":true,"text":""}`)) + `"}`
+	resp, _ := f.post(t, fits)
+	require.Equal(t, 201, resp.StatusCode)
+	for _, chunked := range []bool{false, true} {
+		req := httptest.NewRequest("POST", "/api/v1/echo/", strings.NewReader(fits+" "))
+		req.Header.Set("Content-Type", "application/json")
+		if chunked {
+			req.ContentLength = -1
+		}
+		resp, e := f.send(t, req)
+		require.Equal(t, 413, resp.StatusCode)
+		require.Equal(t, "body_too_large", e.Error)
+	}
+}
+
+func TestEveryWrongFieldIsNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	for content, want := range map[string]map[string][]string{
+		`{}`: {"text": {"This field is required."}, "flag": {"This field is required."}},
+		`{"text":1,"flag":"yes","optional":[],"nullable":{},"nested":{"number":"1"}}`: {
+			"text": {"Must be a string."}, "flag": {"Must be true or false."}, "optional": {"Must be a string."},
+			"nullable": {"Must be a string."}, "nested.number": {"Must be a whole number."},
+		},
+		`{"text":null,"flag":null,"optional":null,"nested":null}`: {
+			"text": {"This field may not be null."}, "flag": {"This field may not be null."},
+			"optional": {"This field may not be null."}, "nested": {"This field may not be null."},
+		},
+		`{"TEXT":"a","Flag":true}`:                                         {"text": {"This field is required."}, "flag": {"This field is required."}},
+		`{"text":"a\u0000b","flag":true,"nullable":"\u0000"}`:              {"text": {"Null characters are not allowed."}, "nullable": {"Null characters are not allowed."}},
+		`{"text":"a","flag":true,"nested":{}}`:                             {"nested.number": {"This field is required."}},
+		`{"text":"a","flag":true,"nested":[]}`:                             {"nested": {"Must be an object."}},
+		`{"text":"a","flag":true,"nested":{"number":1e400}}`:               {"nested.number": {"Must be a whole number."}},
+		`{"text":"a","flag":true,"nested":{"number":1.5}}`:                 {"nested.number": {"Must be a whole number."}},
+		`{"text":"a","flag":true,"nested":{"number":9999999999999999999}}`: {"nested.number": {"Must be a whole number."}},
+	} {
+		resp, e := f.post(t, content)
+		require.Equal(t, 400, resp.StatusCode, content)
+		require.Equal(t, "validation_failed", e.Error)
+		require.Equal(t, want, e.Errors, content)
+	}
+}
+
+func TestAbsentNullAndAValueAreThreeWishes(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	value := "v"
+	for content, want := range map[string]web.Nullable[string]{
+		`{"text":"a","flag":true,"unknown":{"x":[1]}}`: {},
+		`{"text":"a","flag":true,"nullable":null}`:     {Present: true},
+		`{"text":"a","flag":true,"nullable":"v"}`:      {Present: true, Value: &value},
+		`{"text":"b","text":"a","flag":true}`:          {},
+	} {
+		resp, e := f.post(t, content)
+		require.Equal(t, 201, resp.StatusCode, content)
+		var got body
+		require.NoError(t, json.Unmarshal(e.Data, &got))
+		require.Equal(t, want, got.Nullable, content)
+		require.Equal(t, "a", got.Text)
+	}
+}
+
+func TestBearerIsAskedForAndJudged(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	for header, code := range map[string]string{
+		"": "not_authenticated", "Bearer": "not_authenticated", "Basic dTpw": "not_authenticated", token: "not_authenticated",
+		"Bearer ": "not_authenticated", "Bearer    ": "not_authenticated", "Bearer forged": "token_invalid", "Bearer old": "token_expired", "Bearer " + token + " x": "token_invalid",
+	} {
+		resp, e := f.get(t, "/api/v1/me/", "Authorization", header)
+		require.Equal(t, 401, resp.StatusCode, header)
+		require.Equal(t, code, e.Error, header)
+		challenge := resp.Header.Get("WWW-Authenticate")
+		require.True(t, strings.HasPrefix(challenge, `Bearer realm="user-service"`), challenge)
+		require.Equal(t, code != "not_authenticated", strings.Contains(challenge, `error="invalid_token"`))
+	}
+	for _, header := range []string{"Bearer " + token, "bearer " + token, "BEARER   " + token + " "} {
+		resp, e := f.get(t, "/api/v1/me", "Authorization", header)
+		require.Equal(t, 200, resp.StatusCode, header)
+		require.JSONEq(t, `{"UserID":"user-1","SessionID":"session-1"}`, string(e.Data))
+	}
+}
+
+func TestFaultsOfOursTellNothing(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	for path, want := range map[string]int{"/panic": 500, "/broken": 500, "/away": 503, "/unencodable": 500} {
+		f.log.Reset()
+		w := httptest.NewRecorder()
+		req := httptest.NewRequest("GET", "/api/v1"+path, nil)
+		req.Header.Set("X-Correlation-ID", "find-me")
+		f.ServeHTTP(w, req)
+		require.Equal(t, want, w.Code, path)
+		require.NotContains(t, w.Body.String(), "secret cause")
+		require.NotContains(t, w.Body.String(), ".go")
+		require.Equal(t, want == 503, w.Header().Get("Retry-After") != "", path)
+		require.Contains(t, f.log.String(), `"correlation_id":"find-me"`, path)
+		if path != "/unencodable" {
+			require.Contains(t, f.log.String(), "secret cause", "the operator is told")
+		}
+	}
+}
+
+func TestCorrelationIDIsTakenOrReplacedAndAlwaysReturned(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	for _, path := range []string{"/api/v1/echo", "/api/v1/none", "/api/v1/panic"} {
+		resp, _ := f.get(t, path, "X-Correlation-ID", "Caller:1.2-3_x")
+		require.Equal(t, "Caller:1.2-3_x", resp.Header.Get("X-Correlation-ID"))
+		for _, hostile := range []string{"a b", "a\r\nSet-Cookie: x", strings.Repeat("a", 129), "ä", "<script>"} {
+			resp, _ := f.get(t, path, "X-Correlation-ID", hostile)
+			require.Regexp(t, `^[0-9a-f-]{36}$`, resp.Header.Get("X-Correlation-ID"))
+		}
+	}
+}
+
+func TestOneLineAndBoundedLabelsForEachRequest(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	for _, path := range []string{"/x", "/y/z", "/api/v1/echo/1"} {
+		for _, method := range []string{"GET", "BREW", "MAKE"} {
+			f.send(t, httptest.NewRequest(method, path, nil))
+		}
+	}
+	f.log.Reset()
+	f.get(t, "/api/v1/me", "Authorization", "Bearer "+token)
+	var line map[string]any
+	require.NoError(t, json.Unmarshal(f.log.Bytes(), &line), "one line: %s", f.log)
+	require.Equal(t, "request", line["message"])
+	require.Equal(t, "/api/v1/me/", line["route"])
+	require.Equal(t, "GET", line["method"])
+	require.EqualValues(t, 200, line["status"])
+	require.Equal(t, "user-1", line["user_id"])
+	require.Equal(t, "session-1", line["session"])
+	require.NotContains(t, f.log.String(), token)
+	series, err := testutil.GatherAndCount(f.registry, "http_request_duration_seconds")
+	require.NoError(t, err)
+	require.Equal(t, 3, series, "unknown paths share one route, odd methods one name")
+}
+
+func TestMarkupIsNotEscapedAndNotCached(t *testing.T) {
+	t.Parallel()
+	resp, e := newFace().get(t, "/api/v1/echo")
+	require.JSONEq(t, `{"tag":"<b>&"}`, string(e.Data))
+	require.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
+	require.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"))
+}
+
+func FuzzBody(f *testing.F) {
+	face := newFace()
+	for _, seed := range []string{`{"text":"a","flag":true}`, `{"nested":{"number":-1}}`, `[`, "\x00", `{"text":"\ud800","flag":false}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		resp, e := face.post(t, string(content))
+		require.Contains(t, []int{201, 400, 413}, resp.StatusCode)
+		require.Equal(t, e.Error == "validation_failed", e.Errors != nil)
+	})
+}
+
+func BenchmarkAuthorizedGet(b *testing.B) {
+	f := newFace()
+	f.log.Grow(1 << 20)
+	b.ReportAllocs()
+	for b.Loop() {
+		req := httptest.NewRequest("GET", "/api/v1/me/", nil)
+		req.Header.Set("Authorization", "Bearer "+token)
+		f.ServeHTTP(httptest.NewRecorder(), req)
+		f.log.Reset()
+	}
+}
