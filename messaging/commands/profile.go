@@ -1,0 +1,21 @@
+package commands
+
+// CreateProfile makes the profile of a new account. It is handled by module profile.
+type CreateProfile struct {
+	UserID    string  `json:"user_id"`
+	Name      string  `json:"name"`
+	Email     string  `json:"email"`
+	PushToken *string `json:"push_token"`
+}
+
+// DescribeUser asks module profile how others see a user; the answer is a User.
+type DescribeUser struct {
+	UserID string `json:"user_id"`
+}
+
+// ForgetPushToken removes a device token that its provider called dead, unless the user has
+// registered another one since. It is handled by module profile.
+type ForgetPushToken struct {
+	UserID    string `json:"user_id"`
+	PushToken string `json:"push_token"`
+}

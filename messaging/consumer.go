@@ -1,0 +1,92 @@
+package messaging
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// handleWithin bounds the handling of one message, the provider's answer included.
+const handleWithin = 30 * time.Second
+
+// settleWithin bounds the acks and commits that are left when the last handler has ended.
+const settleWithin = time.Second
+
+// Consumer takes messages from push.queue. Handle decides; Failed is told, after the message is safe
+// in the failed queue, what became of one that never can be handled.
+type Consumer struct {
+	Connection  *Connection // for consuming
+	Publisher   *Publisher  // for retries and dead letters; over another connection
+	Topology    Topology
+	Prefetch    int
+	Concurrency int
+	Handle      func(ctx context.Context, d Delivery) error
+	Failed      func(ctx context.Context, d Delivery, why *Permanent) error
+	Breaker     Breaker // of what Handle depends on
+	Log         *slog.Logger
+	Registry    prometheus.Registerer
+}
+
+// Run consumes until ctx ends, then finishes what is in the works, for grace at the most.
+func (c Consumer) Run(ctx context.Context, grace time.Duration) error {
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: grace}, watermill.NewSlogLogger(quiet(c.Log)))
+	if err != nil {
+		return err
+	}
+	// Outer to inner. Poison outside retry, since attempts can be used up. Recoverer inside both: a
+	// panic is an attempt, not a message that comes back for ever. Hold innermost, so that an open
+	// breaker is neither a failure nor an attempt.
+	router.AddMiddleware(
+		correlate,
+		measure(c.Registry, c.Log),
+		poison{c.Publisher, c.Topology, c.Failed, c.Log.With("logger", "consumer"), ctx.Done()}.middleware,
+		retry{c.Publisher, c.Topology}.middleware,
+		middleware.Recoverer,
+		hold(c.Breaker, ctx.Done()),
+	)
+	subscriber := newSubscriber(c.Connection, c.Prefetch, c.Concurrency, c.Log)
+	router.AddConsumerHandler("push", c.Topology.PushQueue, subscriber, func(msg *message.Message) error {
+		// Watermill's Timeout would leave its cancelled context on the message, for the next try too.
+		ctx, cancel := context.WithTimeout(msg.Context(), handleWithin)
+		defer cancel()
+		return c.Handle(ctx, deliveryFrom(msg))
+	})
+	return runRouter(ctx, router, subscriber)
+}
+
+// runRouter runs router until ctx ends and then waits for what is in the works. The router itself
+// waits for its handlers only; the acks and commits of their messages come after.
+func runRouter(ctx context.Context, router *message.Router, subscriber message.Subscriber) error {
+	stop := context.AfterFunc(ctx, func() { _ = router.Close() })
+	defer stop()
+	err := router.Run(context.WithoutCancel(ctx))
+	settled := make(chan error, 1)
+	go func() { settled <- subscriber.Close() }()
+	select {
+	case closeErr := <-settled:
+		return errors.Join(err, closeErr)
+	case <-time.After(settleWithin): // what is not settled goes back to where it came from
+		return err
+	}
+}
+
+// quiet drops what Watermill has to say of its own workings; faults are still shown.
+func quiet(log *slog.Logger) *slog.Logger { return slog.New(warnings{log.Handler()}) }
+
+type warnings struct{ slog.Handler }
+
+func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+}
+
+func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{w.Handler.WithAttrs(attrs)}
+}
+
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }

@@ -1,0 +1,57 @@
+package messaging
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// Delivery is one message of push.queue as its handler sees it.
+type Delivery struct {
+	Body      []byte
+	MessageID string // AMQP property; "" when the producer set none
+	Priority  int    // AMQP property
+	Attempt   int    // 1 for the first
+}
+
+const (
+	headerAttempts = "x-attempts"
+	headerReason   = "x-failure-reason"
+	headerDetail   = "x-failure-detail"
+
+	headerNotBefore = "x-not-before" // milliseconds since 1970
+)
+
+// maxNotBefore bounds what a foreign header can ask for.
+const maxNotBefore = 24 * time.Hour
+
+// notBefore is when a message may be handled; long ago for almost every one.
+func notBefore(msg *message.Message) time.Time {
+	ms, err := strconv.ParseInt(msg.Metadata[headerNotBefore], 10, 64)
+	at := time.UnixMilli(ms)
+	if err != nil || time.Until(at) > maxNotBefore {
+		return time.Time{}
+	}
+	return at
+}
+
+// maxAttempts bounds what a foreign header can claim.
+const maxAttempts = 1000
+
+func deliveryFrom(msg *message.Message) Delivery {
+	d := deliveryOf(msg)
+	return Delivery{Body: d.Body, MessageID: d.MessageId, Priority: int(d.Priority), Attempt: attemptsBefore(msg) + 1}
+}
+
+// attemptsBefore starts anew with a message that somebody moved back from the failed queue.
+func attemptsBefore(msg *message.Message) int {
+	if msg.Metadata[headerReason] != "" {
+		return 0
+	}
+	n, err := strconv.Atoi(msg.Metadata[headerAttempts])
+	if err != nil || n < 0 || n > maxAttempts {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,122 @@
+package messaging
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"user-service/platform/correlation"
+)
+
+// correlate puts the ids a message came with into its context. watermill's CorrelationID reads only
+// a header of its own.
+func correlate(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		ids := correlation.Accept(idFrom(msg.Metadata), msg.Metadata[metaTraceparent])
+		msg.SetContext(correlation.With(msg.Context(), ids))
+		return next(msg)
+	}
+}
+
+// idFrom is the correlation id that came as the AMQP property or, in whatever case a producer writes
+// it, as a header.
+func idFrom(headers message.Metadata) string {
+	if id := headers[metaCorrelation]; id != "" {
+		return id
+	}
+	for name, value := range headers {
+		if strings.EqualFold(name, correlation.Header) {
+			return value
+		}
+	}
+	return ""
+}
+
+// fate is what became of a message, as those who decide it note it down.
+type fate struct {
+	name  string // handled, retried, failed, returned
+	cause string // why it was not handled
+}
+
+type fateKey struct{}
+
+func noteFate(msg *message.Message, name string, cause error) {
+	if f, ok := msg.Context().Value(fateKey{}).(*fate); ok {
+		*f = fate{name, cause.Error()}
+	}
+}
+
+// measure counts and times messages by their fate, and writes one line for each.
+func measure(registry prometheus.Registerer, log *slog.Logger) message.HandlerMiddleware {
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "push_message_duration_seconds", Help: "Time a push message was in the works, by its fate (handled, retried, failed, returned).",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12),
+	}, []string{"fate"})
+	registry.MustRegister(seconds)
+	log = log.With("logger", "consumer")
+	return func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			start := time.Now()
+			became := &fate{name: "handled"}
+			msg.SetContext(context.WithValue(msg.Context(), fateKey{}, became))
+			produced, err := next(msg)
+			if err != nil {
+				noteFate(msg, "returned", err)
+			}
+			took := time.Since(start)
+			seconds.WithLabelValues(became.name).Observe(took.Seconds())
+			attrs := []slog.Attr{
+				slog.String("fate", became.name), slog.Int("attempt", attemptsBefore(msg)+1),
+				slog.Float64("duration_ms", float64(took.Microseconds())/1000),
+			}
+			level := slog.LevelInfo
+			if became.cause != "" {
+				level, attrs = slog.LevelWarn, append(attrs, slog.String("cause", became.cause))
+			}
+			log.LogAttrs(msg.Context(), level, "message", attrs...)
+			return produced, err
+		}
+	}
+}
+
+// Breaker tells whether what a handler depends on is thought to be away.
+type Breaker interface {
+	// Wait blocks while it is away, and lets one after the other through while it is being tried.
+	// done must be called when the caller is through; it is nil when stop was closed first.
+	Wait(stop <-chan struct{}) (done func())
+}
+
+// ErrBreakerOpen is the error of a handler that was not able to try. The message is held and
+// handled again.
+var ErrBreakerOpen = errors.New("messaging: the breaker is open")
+
+// hold keeps messages while the breaker is open. Watermill's CircuitBreaker fails them instead, and
+// a poison queue around it dead-letters what was never tried; around a whole handler it also closes
+// when a message succeeds without having touched the provider.
+func hold(breaker Breaker, stopping <-chan struct{}) message.HandlerMiddleware {
+	return func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			for {
+				done := breaker.Wait(stopping)
+				if done == nil {
+					return nil, errStopping
+				}
+				produced, err := pass(next, msg, done)
+				if !errors.Is(err, ErrBreakerOpen) {
+					return produced, err
+				}
+			}
+		}
+	}
+}
+
+// pass is done also when next panics: the others wait for it.
+func pass(next message.HandlerFunc, msg *message.Message, done func()) ([]*message.Message, error) {
+	defer done()
+	return next(msg)
+}

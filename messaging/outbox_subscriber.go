@@ -1,0 +1,151 @@
+package messaging
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
+
+	"user-service/platform/postgres"
+)
+
+const (
+	relayBatch = 500
+	relayPoll  = time.Second           // the safety net: a ring may come from another process, or be lost
+	relayPause = time.Second           // after a batch that could not be carried
+	relayTurn  = 20 * time.Millisecond // while another relay is at work: it may not see what this one was woken for
+	relayLock  = 0x6f7574626f78        // "outbox": who holds it carries, and nobody waits for it inside a transaction
+)
+
+// outboxSubscriber reads the outbox: one Watermill message is one batch of rows, found by
+// batchOf. An ack deletes them, in the transaction that read them; a nack leaves them.
+type outboxSubscriber struct {
+	db   *postgres.DB
+	wake <-chan struct{}
+	conn *Connection // over which the rows will leave
+	log  *slog.Logger
+
+	closing   chan struct{}
+	closeOnce sync.Once
+	running   sync.WaitGroup
+}
+
+func newOutboxSubscriber(o *Outbox, conn *Connection, log *slog.Logger) *outboxSubscriber {
+	return &outboxSubscriber{db: o.db, wake: o.wake, conn: conn, log: log.With("logger", "relay"), closing: make(chan struct{})}
+}
+
+// outboxRow is one message on its way out.
+type outboxRow struct {
+	Position      int64           `db:"position"`
+	ID            uuid.UUID       `db:"id"`
+	Topic         string          `db:"topic"`
+	Source        string          `db:"source"`
+	Subject       string          `db:"subject"`
+	Sequence      int64           `db:"sequence"`
+	CorrelationID string          `db:"correlation_id"`
+	Traceparent   string          `db:"traceparent"`
+	Data          json.RawMessage `db:"data"`
+	CreatedAt     time.Time       `db:"created_at"`
+}
+
+type batchKey struct{}
+
+func batchOf(msg *message.Message) []outboxRow {
+	rows, _ := msg.Context().Value(batchKey{}).([]outboxRow)
+	return rows
+}
+
+// Subscribe implements message.Subscriber.
+func (s *outboxSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
+	ctx = untilClosed(ctx, s.closing)
+	out := make(chan *message.Message)
+	s.running.Go(func() {
+		defer close(out)
+		// Without the broker no transaction is opened: it would have to wait, and hold up vacuum.
+		for s.conn.wait(ctx) == nil {
+			n, err := s.carry(ctx, out)
+			switch {
+			case errors.Is(err, errNotMyTurn):
+				s.rest(ctx, relayTurn, nil)
+			case err != nil && !errors.Is(err, errStopping):
+				s.log.Warn("outbox not carried, trying again", "error", err)
+				s.rest(ctx, relayPause, nil)
+			case n < relayBatch:
+				s.rest(ctx, relayPoll, s.wake)
+			}
+		}
+	})
+	return out, nil
+}
+
+// Close implements message.Subscriber. It returns when the batch under way has been settled.
+func (s *outboxSubscriber) Close() error {
+	s.closeOnce.Do(func() { close(s.closing) })
+	s.running.Wait()
+	return nil
+}
+
+func (s *outboxSubscriber) rest(ctx context.Context, pause time.Duration, wake <-chan struct{}) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-wake:
+	}
+}
+
+var (
+	errNotCarried = errors.New("the batch was not confirmed")
+	errNotMyTurn  = errors.New("another relay is at work")
+)
+
+// carry hands one batch out and waits for its fate.
+func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Message) (n int, err error) {
+	// A batch under way is finished also when the subscription ends.
+	err = s.db.InTx(context.WithoutCancel(ctx), func(tx context.Context) error {
+		var leader bool
+		if err := s.db.Get(tx, &leader, `SELECT pg_try_advisory_xact_lock($1)`, int64(relayLock)); err != nil {
+			return err
+		}
+		if !leader {
+			return errNotMyTurn
+		}
+		var rows []outboxRow
+		if err := s.db.Select(tx, &rows, takeBatch, relayBatch); err != nil {
+			return fmt.Errorf("take a batch: %w", err)
+		}
+		if n = len(rows); n == 0 {
+			return nil
+		}
+		slices.SortFunc(rows, func(a, b outboxRow) int { return cmp.Compare(a.Position, b.Position) })
+		msg := message.NewMessage(rows[0].ID.String(), nil)
+		msg.SetContext(context.WithValue(context.WithoutCancel(ctx), batchKey{}, rows))
+		select {
+		case out <- msg:
+		case <-ctx.Done():
+			return errStopping
+		}
+		select {
+		case <-msg.Acked():
+			return nil
+		case <-msg.Nacked():
+			return errNotCarried
+		}
+	})
+	return n, err
+}
+
+// takeBatch deletes first: the rows are back when the transaction is not committed.
+const takeBatch = `
+	DELETE FROM messaging.outbox WHERE position IN (
+		SELECT position FROM messaging.outbox ORDER BY position LIMIT $1)
+	RETURNING position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at`

@@ -1,0 +1,33 @@
+package messaging
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Permanent says that a message can never be handled. Reason is a code for machines
+// (x-failure-reason), Detail a sentence for people (x-failure-detail).
+type Permanent struct {
+	Reason string
+	Detail string
+}
+
+func (p *Permanent) Error() string { return p.Reason + ": " + p.Detail }
+
+// Transient says that a message may be handled later. Any error that is not Permanent is.
+type Transient struct {
+	Cause      error
+	RetryAfter time.Duration // what the other side asked for; 0: the next step
+	Blameless  bool          // no attempt was made: it does not count
+}
+
+func (t *Transient) Error() string { return fmt.Sprintf("to be tried again: %v", t.Cause) }
+
+// Unwrap gives the cause.
+func (t *Transient) Unwrap() error { return t.Cause }
+
+func permanent(err error) (*Permanent, bool) { return errors.AsType[*Permanent](err) }
+
+// errStopping is the error of a message that goes back to the queue because the consumer stops.
+var errStopping = errors.New("messaging: the consumer is stopping")

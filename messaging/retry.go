@@ -1,0 +1,86 @@
+package messaging
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"user-service/platform/fault"
+)
+
+// retry has a message that failed for now wait outside the queue: it is published to a queue whose
+// time to live gives it back, then acked. Watermill's Retry would sleep in the handler's slot.
+type retry struct {
+	publisher *Publisher
+	topology  Topology
+}
+
+func (r retry) middleware(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		if rest := time.Until(notBefore(msg)); rest > 0 {
+			noteFate(msg, "retried", errTooEarly)
+			return nil, r.park(msg, attemptsBefore(msg), r.stepFor(rest), notBefore(msg))
+		}
+		produced, err := next(msg)
+		if err == nil {
+			return produced, nil
+		}
+		if _, ok := permanent(err); ok || errors.Is(err, errStopping) {
+			return nil, err
+		}
+		attempts, wait, until := r.plan(msg, err)
+		if attempts > len(r.topology.RetrySteps) {
+			return nil, &Permanent{"attempts_exhausted", fmt.Sprintf("%d attempts, the last: %v", attempts, err)}
+		}
+		noteFate(msg, "retried", err)
+		return nil, r.park(msg, attempts, wait, until)
+	}
+}
+
+var errTooEarly = errors.New("the other side asked for a longer wait")
+
+// park publishes msg to the queue of step.
+func (r retry) park(msg *message.Message, attempts int, step time.Duration, until time.Time) error {
+	publishing := copyOf(msg)
+	publishing.Headers[headerAttempts] = int64(attempts)
+	delete(publishing.Headers, headerNotBefore)
+	if !until.IsZero() {
+		publishing.Headers[headerNotBefore] = until.UnixMilli()
+	}
+	return r.publisher.publish(msg.Context(), outgoing{
+		key: r.topology.RetryQueue(step), mandatory: true, Publishing: publishing,
+	})
+}
+
+// stepFor is the shortest step that is long enough, or the longest there is.
+func (r retry) stepFor(wait time.Duration) time.Duration {
+	for _, step := range r.topology.RetrySteps {
+		if step >= wait {
+			return step
+		}
+	}
+	return r.topology.RetrySteps[len(r.topology.RetrySteps)-1]
+}
+
+// plan counts the attempt and chooses the step. A server of ours that is away is no attempt: its
+// outage must not use up a message's chances. until is set when no step is as long as was asked for.
+func (r retry) plan(msg *message.Message, err error) (attempts int, step time.Duration, until time.Time) {
+	steps := r.topology.RetrySteps
+	attempts = attemptsBefore(msg)
+	var transient Transient
+	if t, ok := errors.AsType[*Transient](err); ok {
+		transient = *t
+	}
+	step = steps[0]
+	if !transient.Blameless && fault.From(err).Kind != fault.Unavailable {
+		attempts++
+		step = steps[min(attempts, len(steps))-1]
+	}
+	step = max(step, r.stepFor(transient.RetryAfter))
+	if step < transient.RetryAfter {
+		until = time.Now().Add(transient.RetryAfter)
+	}
+	return attempts, step, until
+}

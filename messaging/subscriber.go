@@ -1,0 +1,155 @@
+package messaging
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const (
+	resubscribeAfter = time.Second
+	requeueAfter     = time.Second // a nack at once would come back at once, thousands of times a second
+)
+
+// subscriber consumes a queue with many messages in the works at once.
+//
+// watermill-amqp's subscriber handles one message at a time, so that concurrency needs a channel
+// for each handler (a fifth of the throughput with handlers of 5 ms), and hands out an empty message
+// when the queue or the connection goes away.
+type subscriber struct {
+	conn     *Connection
+	prefetch int           // messages the broker hands over before an ack
+	slots    chan struct{} // one is taken by each message in the works, whichever consumer it came by
+	log      *slog.Logger
+
+	closing   chan struct{}
+	closeOnce sync.Once
+	running   sync.WaitGroup
+}
+
+func newSubscriber(conn *Connection, prefetch, concurrency int, log *slog.Logger) *subscriber {
+	return &subscriber{
+		conn: conn, prefetch: prefetch, slots: make(chan struct{}, concurrency), closing: make(chan struct{}),
+		log: log.With("logger", "consumer"),
+	}
+}
+
+// Subscribe implements message.Subscriber. The contexts of its messages outlive ctx: what is in the
+// works when the subscription ends is finished.
+func (s *subscriber) Subscribe(ctx context.Context, queue string) (<-chan *message.Message, error) {
+	ctx = untilClosed(ctx, s.closing)
+	out := make(chan *message.Message)
+	s.running.Go(func() {
+		defer close(out)
+		for ctx.Err() == nil {
+			if err := s.consume(ctx, queue, out); err != nil && ctx.Err() == nil {
+				s.log.Warn("consumer interrupted, subscribing again", "queue", queue, "error", err)
+				select {
+				case <-ctx.Done():
+				case <-time.After(resubscribeAfter):
+				}
+			}
+		}
+	})
+	return out, nil
+}
+
+// Close implements message.Subscriber. It returns when every message handed out has been settled.
+func (s *subscriber) Close() error {
+	s.closeOnce.Do(func() { close(s.closing) })
+	s.running.Wait()
+	return nil
+}
+
+// untilClosed gives a context that ends with ctx, or when closing is closed.
+func untilClosed(ctx context.Context, closing <-chan struct{}) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		select {
+		case <-closing:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx
+}
+
+// consume is the life of one consumer: until its channel, its queue or ctx ends.
+func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *message.Message) error {
+	ch, err := s.conn.channel(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ch.Close() }()
+	if err := ch.Qos(s.prefetch, 0, false); err != nil {
+		return err
+	}
+	deliveries, err := ch.Consume(queue, "", false, false, false, false, nil)
+	if err != nil {
+		return s.conn.redeclare(err)
+	}
+	s.log.Info("consuming", "queue", queue)
+	var mine sync.WaitGroup
+	for {
+		d, err := s.take(ctx, deliveries)
+		if errors.Is(err, errStopping) {
+			mine.Wait() // an ack needs its channel
+			return nil
+		}
+		if err != nil {
+			return s.conn.redeclare(err) // not waiting: the broker takes no ack for what was lost
+		}
+		msg, _ := marshaler{}.Unmarshal(d)
+		select {
+		case out <- msg:
+			mine.Go(func() {
+				s.settle(ctx, msg, d)
+				<-s.slots
+			})
+		case <-ctx.Done():
+			<-s.slots // closing the channel gives it back to the queue
+		}
+	}
+}
+
+// take waits for a slot, and then for a message to fill it.
+func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery) (amqp.Delivery, error) {
+	select {
+	case <-ctx.Done():
+		return amqp.Delivery{}, errStopping
+	case s.slots <- struct{}{}:
+	}
+	select {
+	case <-ctx.Done():
+		<-s.slots
+		return amqp.Delivery{}, errStopping
+	case d, open := <-deliveries:
+		if !open {
+			<-s.slots
+			return amqp.Delivery{}, errConsumerLost
+		}
+		return d, nil
+	}
+}
+
+func (s *subscriber) settle(ctx context.Context, msg *message.Message, d amqp.Delivery) {
+	var err error
+	select {
+	case <-msg.Acked():
+		err = d.Ack(false)
+	case <-msg.Nacked():
+		select {
+		case <-ctx.Done():
+		case <-time.After(requeueAfter):
+		}
+		err = d.Nack(false, true)
+	}
+	if err != nil {
+		s.log.Warn("not settled, the broker will deliver it again", "message_id", d.MessageId, "error", err)
+	}
+}

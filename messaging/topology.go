@@ -1,0 +1,130 @@
+package messaging
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Names that siblings share, CONTRACT "Messages".
+const (
+	emailQueue = "email.queue"
+	emailKey   = "email"
+	pushKey    = "push"
+	failedKey  = "failed"
+)
+
+// Topology is what must be there before anything is published or consumed. It is declared on every
+// new connection, so a broker that lost it gets it back.
+type Topology struct {
+	Exchange    string // direct: where producers publish
+	DLX         string // direct: dead letters
+	Events      string // topic: domain events
+	PushQueue   string
+	FailedQueue string
+	RetrySteps  []time.Duration
+
+	// Logged holds what was already said of things that are declared otherwise. Share it between
+	// connections.
+	Logged *sync.Map
+}
+
+// RetryQueue is the queue that gives a message back after step.
+func (t Topology) RetryQueue(step time.Duration) string {
+	return strings.TrimSuffix(t.PushQueue, ".queue") + ".retry." + shortDuration(step)
+}
+
+// shortDuration writes 10m for 10m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// Declare makes what is absent and takes what is there.
+func (t Topology) Declare(conn *amqp.Connection, log *slog.Logger) error {
+	type declaration struct {
+		what string
+		how  func(ch *amqp.Channel, passive bool) error
+	}
+	exchange := func(name, kind string) declaration {
+		return declaration{"exchange " + name, func(ch *amqp.Channel, passive bool) error {
+			if passive {
+				return ch.ExchangeDeclarePassive(name, kind, true, false, false, false, nil)
+			}
+			return ch.ExchangeDeclare(name, kind, true, false, false, false, nil)
+		}}
+	}
+	queue := func(name string, args amqp.Table) declaration {
+		return declaration{"queue " + name, func(ch *amqp.Channel, passive bool) error {
+			declare := ch.QueueDeclare
+			if passive {
+				declare = ch.QueueDeclarePassive
+			}
+			_, err := declare(name, true, false, false, false, args)
+			return err
+		}}
+	}
+	binding := func(name, key, exchange string) declaration {
+		return declaration{"binding of " + name, func(ch *amqp.Channel, passive bool) error {
+			if passive {
+				return nil
+			}
+			return ch.QueueBind(name, key, exchange, false, nil)
+		}}
+	}
+	work := amqp.Table{"x-dead-letter-exchange": t.DLX, "x-dead-letter-routing-key": failedKey, "x-max-priority": 10}
+	wanted := []declaration{
+		exchange(t.Exchange, amqp.ExchangeDirect), exchange(t.DLX, amqp.ExchangeDirect), exchange(t.Events, amqp.ExchangeTopic),
+		queue(emailQueue, work), queue(t.PushQueue, work), queue(t.FailedQueue, nil),
+		binding(emailQueue, emailKey, t.Exchange), binding(t.PushQueue, pushKey, t.Exchange), binding(t.FailedQueue, failedKey, t.DLX),
+	}
+	for _, step := range t.RetrySteps {
+		wanted = append(wanted, queue(t.RetryQueue(step), amqp.Table{
+			"x-message-ttl": step.Milliseconds(), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": t.PushQueue,
+		}))
+	}
+	for _, d := range wanted {
+		if err := t.declare(conn, log, d.what, d.how); err != nil {
+			return fmt.Errorf("%s: %w", d.what, err)
+		}
+	}
+	return nil
+}
+
+// declare uses a channel of its own: a refusal closes it. Refused because the thing is there with
+// other arguments (406), or because only an operator may make things (403): it is used as it is.
+func (t Topology) declare(conn *amqp.Connection, log *slog.Logger, what string, how func(*amqp.Channel, bool) error) error {
+	refused, err := onOwnChannel(conn, func(ch *amqp.Channel) error { return how(ch, false) })
+	if err == nil || refused == nil || (refused.Code != amqp.PreconditionFailed && refused.Code != amqp.AccessRefused) {
+		return err
+	}
+	if _, err := onOwnChannel(conn, func(ch *amqp.Channel) error { return how(ch, true) }); err != nil {
+		return err
+	}
+	if _, said := t.Logged.LoadOrStore(what, true); !said {
+		log.Warn("declared otherwise by someone else, used as it is", "what", what, "difference", refused.Reason)
+	}
+	return nil
+}
+
+func onOwnChannel(conn *amqp.Connection, fn func(*amqp.Channel) error) (*amqp.Error, error) {
+	ch, err := conn.Channel()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = ch.Close() }()
+	err = fn(ch)
+	refused, _ := errors.AsType[*amqp.Error](err)
+	return refused, err
+}
