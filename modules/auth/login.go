@@ -1,0 +1,50 @@
+package auth
+
+import (
+	"context"
+	"errors"
+
+	"user-service/messaging/events"
+	"user-service/platform/fault"
+	"user-service/platform/postgres"
+)
+
+var errCredentials = fault.New(fault.Unauthenticated, "invalid_credentials", "No active account matches this email and password.")
+
+type credentials struct {
+	Email    string `json:"email"`
+	Password string `json:"password"`
+}
+
+// login takes the same work and gives the same answer for an unknown address, a wrong password and
+// an inactive account.
+func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
+	account, err := m.store.byEmail(ctx, trimmed(in.Email))
+	if err != nil && !errors.Is(err, postgres.ErrNoRows) {
+		return signedIn{}, err
+	}
+	match, err := m.passwords.matches(ctx, bounded(in.Password), account.Password)
+	if err != nil {
+		return signedIn{}, err
+	}
+	if !match || !account.IsActive {
+		return signedIn{}, errCredentials
+	}
+	var reply signedIn
+	err = m.db.InTx(ctx, func(ctx context.Context) error {
+		// It may have been deactivated while the password was checked.
+		if active, err := m.store.lockActive(ctx, account.ID); err != nil || !active {
+			return errors.Join(err, errCredentials)
+		}
+		session, err := m.openSession(ctx, account.ID)
+		if err != nil {
+			return err
+		}
+		if err := m.bus.Publish(ctx, events.UserLoggedIn{UserID: account.ID, SessionID: session.id}); err != nil {
+			return err
+		}
+		reply, err = m.welcome(ctx, account.ID, session)
+		return err
+	})
+	return reply, err
+}

@@ -1,0 +1,92 @@
+package auth
+
+import (
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"user-service/messaging/events"
+	"user-service/platform/fault"
+	"user-service/platform/identity"
+	"user-service/platform/postgres"
+	"user-service/platform/web"
+)
+
+// refreshGrace is how long the immediate parent of the current refresh token still works: for
+// clients that refresh twice at once or never saw the reply.
+const refreshGrace = 10 * time.Second
+
+type refreshRequest struct {
+	Refresh      web.Nullable[string] `json:"refresh"`
+	RefreshToken web.Nullable[string] `json:"refresh_token"`
+}
+
+// refresh changes a refresh token for a new pair of tokens.
+func (m *Module) refresh(ctx context.Context, in refreshRequest) (tokenPair, error) {
+	sent := cmp.Or(in.Refresh.Value, in.RefreshToken.Value)
+	if sent == nil {
+		return tokenPair{}, fault.Fields{"refresh": {"This field is required."}}.Err()
+	}
+	secret, err := tokenText.DecodeString(*sent)
+	if err != nil || len(secret) != secretBytes {
+		return tokenPair{}, identity.ErrTokenInvalid
+	}
+	var token presented
+	var successor []byte
+	var refused error // told after the commit: a reuse must end the session although it is refused
+	err = m.db.InTx(ctx, func(ctx context.Context) error {
+		token, err = m.store.lockPresented(ctx, digest(secret), refreshGrace)
+		switch {
+		case errors.Is(err, postgres.ErrNoRows):
+			return identity.ErrTokenInvalid
+		case err != nil:
+			return err
+		case token.Revoked || !token.IsActive:
+			return identity.ErrTokenInvalid
+		case token.Expired:
+			return identity.ErrTokenExpired
+		case token.SuccessorSalt == nil:
+			successor, err = m.rotate(ctx, secret, token)
+			return err
+		case token.InGrace:
+			successor = succeed(secret, token.SuccessorSalt)
+			return nil
+		}
+		refused = identity.ErrTokenInvalid
+		return m.endSession(ctx, token.AccountID, token.SessionID, "refresh_token_reused")
+	})
+	if err = errors.Join(err, refused); err != nil {
+		return tokenPair{}, err
+	}
+	return m.tokensFor(token.AccountID, opened{token.SessionID, tokenText.EncodeToString(successor)})
+}
+
+func (m *Module) rotate(ctx context.Context, secret []byte, token presented) ([]byte, error) {
+	salt := make([]byte, secretBytes)
+	_, _ = rand.Read(salt) // never fails, see its documentation
+	successor := succeed(secret, salt)
+	return successor, m.store.rotate(ctx, digest(secret), salt, digest(successor), token.SessionID, m.settings.RefreshLifetime)
+}
+
+// succeed derives the next refresh token, so that it can be given a second time without being
+// stored: it takes the token that only the client has, and the salt that only the database has.
+func succeed(secret, salt []byte) []byte {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write(salt)
+	return mac.Sum(nil)
+}
+
+func (m *Module) endSession(ctx context.Context, accountID, sessionID, reason string) error {
+	revoked, err := m.store.revokeSession(ctx, sessionID)
+	if err != nil || !revoked {
+		return err
+	}
+	if err := m.revocations.add(ctx, []string{sessionID}, m.settings.AccessLifetime); err != nil {
+		return err
+	}
+	return m.bus.Publish(ctx, events.SessionRevoked{UserID: accountID, SessionID: &sessionID, Reason: reason})
+}

@@ -1,0 +1,105 @@
+package auth
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"user-service/messaging"
+	"user-service/messaging/commands"
+	"user-service/messaging/events"
+	"user-service/platform/fault"
+	"user-service/platform/rules"
+	"user-service/platform/web"
+)
+
+var errTooBusy = errors.New("more passwords wait to be checked than can be in time")
+
+type registration struct {
+	Name        string               `json:"name"`
+	Email       string               `json:"email"`
+	Password    string               `json:"password"`
+	PushToken   web.Nullable[string] `json:"push_token"`
+	Preferences *struct {
+		Email *bool `json:"email"`
+		Push  *bool `json:"push"`
+	} `json:"preferences"`
+}
+
+func (in *registration) validate() error {
+	fields := fault.Fields{}
+	in.Name = rules.Name(fields, "name", in.Name)
+	in.Email = rules.Email(fields, "email", in.Email)
+	checkPassword(fields, "password", in.Password, in.Name, in.Email)
+	if in.PushToken.Value != nil {
+		rules.PushToken(fields, "push_token", *in.PushToken.Value)
+	}
+	return fields.Err()
+}
+
+// channels are the wishes of a registration: every channel that is not refused is allowed.
+func (in *registration) channels() events.Preferences {
+	allowed := events.Preferences{Email: true, Push: true}
+	if p := in.Preferences; p != nil {
+		if p.Email != nil {
+			allowed.Email = *p.Email
+		}
+		if p.Push != nil {
+			allowed.Push = *p.Push
+		}
+	}
+	return allowed
+}
+
+// register makes an account in all modules, or in none.
+func (m *Module) register(ctx context.Context, in registration) (signedIn, error) {
+	if err := in.validate(); err != nil {
+		return signedIn{}, err
+	}
+	hash, err := m.passwords.hash(ctx, in.Password)
+	if err != nil {
+		return signedIn{}, err
+	}
+	id := uuid.Must(uuid.NewV7()).String()
+	allowed := in.channels()
+	var reply signedIn
+	err = m.db.InTx(ctx, func(ctx context.Context) error {
+		added, err := m.store.add(ctx, id, in.Email, hash)
+		if err != nil {
+			return err
+		}
+		if !added {
+			return fault.Fields{"email": {"A user with this email already exists."}}.Err()
+		}
+		if err := m.bus.Send(ctx, commands.CreateProfile{UserID: id, Name: in.Name, Email: in.Email, PushToken: in.PushToken.Value}); err != nil {
+			return err
+		}
+		if err := m.bus.Send(ctx, commands.CreatePreferences{UserID: id, Email: allowed.Email, Push: allowed.Push}); err != nil {
+			return err
+		}
+		if err := m.bus.Publish(ctx, events.UserRegistered{
+			UserID: id, Email: in.Email, Name: in.Name, PushToken: in.PushToken.Value, Preferences: allowed,
+		}); err != nil {
+			return err
+		}
+		session, err := m.openSession(ctx, id)
+		if err != nil {
+			return err
+		}
+		reply, err = m.welcome(ctx, id, session)
+		return err
+	})
+	return reply, err
+}
+
+// welcome is the reply to a registration or login. It is made before the commit: what was committed
+// must not be answered with a failure.
+func (m *Module) welcome(ctx context.Context, accountID string, session opened) (signedIn, error) {
+	user, err := messaging.Ask[commands.User](ctx, m.bus, commands.DescribeUser{UserID: accountID})
+	if err != nil {
+		return signedIn{}, err
+	}
+	tokens, err := m.tokensFor(accountID, session)
+	return signedIn{User: user, tokenPair: tokens}, err
+}

@@ -1,0 +1,172 @@
+package auth
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"user-service/platform/postgres"
+)
+
+const (
+	revocationsEvery   = 300 * time.Millisecond // how often other instances' are looked for
+	revocationsTrusted = time.Second            // how old that look may be when a token is judged
+	lookTimeout        = 2 * time.Second        // a database that does not answer by then is away
+	sweepEvery         = time.Minute
+)
+
+// revocations are the sessions that ended before their access tokens expire. Every instance keeps
+// all of them in memory, so that judging a token asks no server. They are named one by one: to
+// compare a token's age with the time of a revocation would compare two clocks.
+type revocations struct {
+	db *postgres.DB
+
+	mu       sync.RWMutex
+	sessions map[string]time.Time // id → when its tokens have expired anyway
+	known    time.Time            // everything that committed before is in here
+
+	looking chan struct{} // held by the one who looks; guards what follows
+	horizon string        // the oldest transaction that was still open at the last look
+	failed  time.Time     // when a look last failed, and why
+	failure error
+}
+
+func newRevocations(db *postgres.DB) *revocations {
+	return &revocations{db: db, sessions: map[string]time.Time{}, looking: make(chan struct{}, 1), horizon: "0"}
+}
+
+type revocation struct {
+	SessionID string    `db:"session_id"`
+	ExpiresAt time.Time `db:"expires_at"`
+}
+
+// add revokes sessions in the transaction of ctx; this instance knows it when that has committed.
+func (r *revocations) add(ctx context.Context, sessionIDs []string, lifetime time.Duration) error {
+	var rows []revocation
+	err := r.db.Select(ctx, &rows, `
+		INSERT INTO auth.revocations (session_id, expires_at)
+		SELECT unnest($1::uuid[]), clock_timestamp() + make_interval(secs => $2)
+		RETURNING session_id, expires_at`, postgres.Array(sessionIDs), (lifetime + 2*clockLeeway).Seconds())
+	if err != nil {
+		return err
+	}
+	return postgres.AfterCommit(ctx, func(context.Context) { r.learn(rows, time.Time{}) })
+}
+
+// include judges a session. Its fault is `unavailable` when the database cannot say what was revoked.
+func (r *revocations) include(ctx context.Context, sessionID string) (bool, error) {
+	if !r.knownWithin(revocationsTrusted) {
+		if err := r.look(ctx, revocationsTrusted); err != nil {
+			return false, err
+		}
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	_, revoked := r.sessions[sessionID]
+	return revoked, nil
+}
+
+func (r *revocations) knownWithin(age time.Duration) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return time.Since(r.known) < age
+}
+
+// look reads what committed since the last look, unless that was less than age ago. One looks for
+// all who wait, and what it finds out is an answer to all, also when it is a failure.
+func (r *revocations) look(ctx context.Context, age time.Duration) error {
+	asked := time.Now()
+	select {
+	case r.looking <- struct{}{}:
+		defer func() { <-r.looking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if r.knownWithin(age) {
+		return nil
+	}
+	if r.failed.After(asked) {
+		return r.failure
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout) // not only for this caller
+	defer cancel()
+	if r.failure = r.read(ctx); r.failure != nil {
+		r.failed = time.Now()
+	}
+	return r.failure
+}
+
+func (r *revocations) read(ctx context.Context) error {
+	asked := time.Now()
+	var horizon string
+	if err := r.db.Get(ctx, &horizon, `SELECT pg_snapshot_xmin(pg_current_snapshot())::text`); err != nil {
+		return err
+	}
+	var rows []revocation
+	err := r.db.Select(ctx, &rows, `
+		SELECT session_id, expires_at FROM auth.revocations WHERE xid >= $1::xid8 AND expires_at > now()`, r.horizon)
+	if err != nil {
+		return err
+	}
+	r.horizon = horizon
+	r.learn(rows, asked)
+	return nil
+}
+
+func (r *revocations) learn(rows []revocation, known time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, row := range rows {
+		r.sessions[row.SessionID] = row.ExpiresAt
+	}
+	if known.After(r.known) {
+		r.known = known
+	}
+}
+
+func (r *revocations) run(ctx context.Context, log *slog.Logger) error {
+	tick := time.NewTicker(revocationsEvery)
+	defer tick.Stop()
+	swept := time.Now()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		err := r.look(ctx, revocationsEvery/2)
+		if err == nil && time.Since(swept) > sweepEvery {
+			swept = time.Now()
+			err = r.sweep(ctx)
+		}
+		if err != nil && !failing && ctx.Err() == nil {
+			log.Warn("revocations not read, trying again", "error", err)
+		}
+		failing = err != nil
+	}
+}
+
+// sweep forgets what has expired, here and in the database.
+func (r *revocations) sweep(ctx context.Context) error {
+	now := time.Now()
+	r.mu.Lock()
+	for id, expires := range r.sessions {
+		if now.After(expires.Add(clockLeeway)) {
+			delete(r.sessions, id)
+		}
+	}
+	r.mu.Unlock()
+	for _, expired := range []string{
+		`DELETE FROM auth.revocations WHERE ctid = ANY (ARRAY(SELECT ctid FROM auth.revocations WHERE expires_at < now() - interval '5 minutes' LIMIT $1))`,
+		`DELETE FROM auth.sessions WHERE id = ANY (ARRAY(SELECT id FROM auth.sessions WHERE expires_at < now() - interval '1 day' LIMIT $1))`,
+	} {
+		if _, err := r.db.Exec(ctx, expired, sweepBatch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const sweepBatch = 10_000

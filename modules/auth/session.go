@@ -1,0 +1,62 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"time"
+
+	"github.com/google/uuid"
+
+	"user-service/messaging/commands"
+)
+
+// opened is a session with the refresh token its client gets.
+type opened struct {
+	id           string
+	refreshToken string
+}
+
+// tokenPair is what a client signs its requests with.
+type tokenPair struct {
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int    `json:"expires_in"` // seconds, of the access token
+}
+
+// signedIn is the reply to a registration or login.
+type signedIn struct {
+	User commands.User `json:"user"`
+	tokenPair
+}
+
+// secretBytes is the length of a refresh token before it is written as text: 256 bits.
+const secretBytes = 32
+
+var tokenText = base64.RawURLEncoding
+
+func (m *Module) openSession(ctx context.Context, accountID string) (opened, error) {
+	secret := make([]byte, secretBytes)
+	_, _ = rand.Read(secret) // never fails, see its documentation
+	session := opened{id: uuid.NewString(), refreshToken: tokenText.EncodeToString(secret)}
+	if err := m.store.addSession(ctx, session.id, accountID, m.settings.RefreshLifetime); err != nil {
+		return opened{}, err
+	}
+	return session, m.store.addRefreshToken(ctx, digest(secret), session.id)
+}
+
+func (m *Module) tokensFor(accountID string, session opened) (tokenPair, error) {
+	access, err := m.tokens.issue(accountID, session.id, time.Now())
+	return tokenPair{
+		AccessToken: access, RefreshToken: session.refreshToken,
+		TokenType: "Bearer", ExpiresIn: int(m.settings.AccessLifetime.Seconds()),
+	}, err
+}
+
+// digest is the form in which a token is stored.
+func digest(secret []byte) []byte {
+	sum := sha256.Sum256(secret)
+	return sum[:]
+}

@@ -1,0 +1,63 @@
+package preferences
+
+import (
+	"context"
+	"errors"
+
+	"user-service/messaging/commands"
+	"user-service/platform/identity"
+	"user-service/platform/postgres"
+)
+
+type store struct{ db *postgres.DB }
+
+// kept is what the cache holds of a row.
+type kept struct {
+	Email    bool `db:"email" json:"email"`
+	Push     bool `db:"push" json:"push"`
+	IsActive bool `db:"is_active" json:"is_active"` // of the account
+}
+
+type row struct {
+	kept
+	Version int64 `db:"version"`
+}
+
+const columns = `email, push, is_active, version`
+
+func (k kept) view() commands.Preferences { return commands.Preferences{Email: k.Email, Push: k.Push} }
+
+func (s store) add(ctx context.Context, userID string, email, push bool) error {
+	_, err := s.db.Exec(ctx, `INSERT INTO preferences.preferences (user_id, email, push) VALUES ($1, $2, $3)`, userID, email, push)
+	return err
+}
+
+func (s store) byUser(ctx context.Context, userID string) (row, error) {
+	return s.one(ctx, `SELECT `+columns+` FROM preferences.preferences WHERE user_id = $1`, userID)
+}
+
+func (s store) lock(ctx context.Context, userID string) (row, error) {
+	return s.one(ctx, `SELECT `+columns+` FROM preferences.preferences WHERE user_id = $1 FOR UPDATE`, userID)
+}
+
+func (s store) update(ctx context.Context, userID string, k kept) (row, error) {
+	return s.one(ctx, `
+		UPDATE preferences.preferences SET email = $2, push = $3, version = version + 1, updated_at = now()
+		WHERE user_id = $1 RETURNING `+columns, userID, k.Email, k.Push)
+}
+
+func (s store) deactivate(ctx context.Context, userID string) (row, error) {
+	return s.one(ctx, `
+		UPDATE preferences.preferences SET is_active = false, version = version + 1, updated_at = now()
+		WHERE user_id = $1 RETURNING `+columns, userID)
+}
+
+// one refuses a token that is signed by our key and names a user we do not have.
+func (s store) one(ctx context.Context, query string, args ...any) (row, error) {
+	var r row
+	err := s.db.Get(ctx, &r, query, args...)
+	if errors.Is(err, postgres.ErrNoRows) {
+		err = identity.ErrTokenInvalid
+	}
+	return r, err
+}

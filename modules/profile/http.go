@@ -1,0 +1,121 @@
+package profile
+
+import (
+	"context"
+	"errors"
+
+	"user-service/messaging/commands"
+	"user-service/messaging/events"
+	"user-service/platform/cache"
+	"user-service/platform/fault"
+	"user-service/platform/identity"
+	"user-service/platform/postgres"
+	"user-service/platform/rules"
+	"user-service/platform/web"
+)
+
+func (m *Module) show(ctx context.Context, _ web.None) (commands.User, error) {
+	principal, _ := identity.From(ctx)
+	u, err := m.read(ctx, principal.UserID)
+	if err == nil && !u.IsActive { // known here before this instance hears that the session has ended
+		err = identity.ErrTokenInvalid
+	}
+	return u, err
+}
+
+func (m *Module) read(ctx context.Context, id string) (commands.User, error) {
+	return cache.Read(ctx, m.cache, cacheKey(id), func(ctx context.Context) (commands.User, int64, error) {
+		u, err := m.store.byID(ctx, id)
+		return u.view(), u.Version, ofNobody(err)
+	})
+}
+
+// ofNobody refuses a token that is signed by our key and names a user we do not have.
+func ofNobody(err error) error {
+	if errors.Is(err, postgres.ErrNoRows) {
+		return identity.ErrTokenInvalid
+	}
+	return err
+}
+
+func cacheKey(id string) string { return "user:" + id }
+
+// changed keeps the cache true to a row that this transaction wrote.
+func (m *Module) changed(ctx context.Context, u user) error {
+	return m.cache.Changed(ctx, cacheKey(u.ID), u.Version, u.view())
+}
+
+// patch is what a user may change.
+type patch struct {
+	Name      *string              `json:"name"`
+	PushToken web.Nullable[string] `json:"push_token"`
+}
+
+func (p *patch) validate() error {
+	fields := fault.Fields{}
+	if p.Name != nil {
+		*p.Name = rules.Name(fields, "name", *p.Name)
+	}
+	if p.PushToken.Value != nil {
+		rules.PushToken(fields, "push_token", *p.PushToken.Value)
+	}
+	return fields.Err()
+}
+
+// apply says what differs from u and puts it there.
+func (p *patch) apply(u *user) (renamed, retokened bool) {
+	if p.Name != nil && *p.Name != u.Name {
+		u.Name, renamed = *p.Name, true
+	}
+	if p.PushToken.Present && !same(p.PushToken.Value, u.PushToken) {
+		u.PushToken, retokened = p.PushToken.Value, true
+	}
+	return renamed, retokened
+}
+
+func same(a, b *string) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
+
+func (m *Module) change(ctx context.Context, in patch) (commands.User, error) {
+	principal, _ := identity.From(ctx)
+	if err := in.validate(); err != nil {
+		return commands.User{}, err
+	}
+	var u user
+	err := m.db.InTx(ctx, func(ctx context.Context) (err error) {
+		if u, err = m.store.lock(ctx, principal.UserID); err != nil {
+			return ofNobody(err)
+		}
+		if !u.IsActive {
+			return identity.ErrTokenInvalid
+		}
+		renamed, retokened := in.apply(&u)
+		if !renamed && !retokened {
+			return nil
+		}
+		if u, err = m.store.update(ctx, u.ID, u.Name, u.PushToken); err != nil {
+			return err
+		}
+		if renamed {
+			if err := m.bus.Publish(ctx, events.ProfileUpdated{UserID: u.ID, Name: u.Name, Changed: []string{"name"}}); err != nil {
+				return err
+			}
+		}
+		if retokened {
+			if err := m.bus.Publish(ctx, events.PushTokenChanged{UserID: u.ID, PushToken: u.PushToken, Reason: "user"}); err != nil {
+				return err
+			}
+		}
+		return m.changed(ctx, u)
+	})
+	return u.view(), err
+}
+
+func (m *Module) leave(ctx context.Context, _ web.None) (web.None, error) {
+	principal, _ := identity.From(ctx)
+	if _, err := m.show(ctx, web.None{}); err != nil {
+		return web.None{}, err
+	}
+	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
+		return m.bus.Send(ctx, commands.DeactivateAccount{UserID: principal.UserID, By: principal.UserID})
+	})
+}

@@ -1,0 +1,49 @@
+// Package profile is the user as others see it: name and device token of its own, and a read model
+// of what auth and preferences tell.
+//
+//	Owns:      schema profile
+//	Serves:    GET, PATCH, DELETE /users/profile/ (also /users/me/)
+//	Handles:   CreateProfile, DescribeUser, ForgetPushToken
+//	Sends:     DeactivateAccount
+//	Publishes: ProfileUpdated, PushTokenChanged
+//	Follows:   UserRegistered, UserDeactivated, PreferencesChanged
+//
+// It promises that what a client wrote is what it reads next, on every instance.
+package profile
+
+import (
+	"user-service/messaging"
+	"user-service/platform/cache"
+	"user-service/platform/postgres"
+	"user-service/platform/web"
+)
+
+// Module is profile, wired.
+type Module struct {
+	db    *postgres.DB
+	bus   *messaging.Bus
+	cache *cache.Cache
+	store store
+}
+
+// New wires the module.
+func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache) *Module {
+	return &Module{db: db, bus: bus, cache: cache, store: store{db}}
+}
+
+// Subscribe adds the module's handlers to the bus.
+func (m *Module) Subscribe() {
+	messaging.Handle(m.bus, m.create)
+	messaging.Answer(m.bus, m.describe)
+	messaging.Handle(m.bus, m.forgetPushToken)
+	messaging.Follow(m.bus, m.userRegistered)
+	messaging.Follow(m.bus, m.userDeactivated)
+	messaging.Follow(m.bus, m.preferencesChanged)
+}
+
+// Routes adds the module's endpoints.
+func (m *Module) Routes(r *web.Router) {
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "This is your profile."}, m.show)
+	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "Your profile is up to date."}, m.change)
+	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "Your account has been deactivated."}, m.leave)
+}

@@ -1,0 +1,90 @@
+package profile
+
+import (
+	"context"
+	"time"
+
+	"user-service/messaging/commands"
+	"user-service/platform/postgres"
+)
+
+type store struct{ db *postgres.DB }
+
+// user is one row, with its version for the cache.
+type user struct {
+	ID            string    `db:"id"`
+	Name          string    `db:"name"`
+	PushToken     *string   `db:"push_token"`
+	Email         string    `db:"email"`
+	EmailVerified bool      `db:"email_verified"`
+	EmailAllowed  bool      `db:"email_allowed"`
+	PushAllowed   bool      `db:"push_allowed"`
+	IsActive      bool      `db:"is_active"`
+	IsStaff       bool      `db:"is_staff"`
+	Version       int64     `db:"version"`
+	CreatedAt     time.Time `db:"created_at"`
+	UpdatedAt     time.Time `db:"updated_at"`
+}
+
+const columns = `id, name, push_token, email, email_verified, email_allowed, push_allowed, is_active, is_staff, version, created_at, updated_at`
+
+// view is the user of the API.
+func (u user) view() commands.User {
+	return commands.User{
+		ID: u.ID, UserID: u.ID, Email: u.Email, Name: u.Name, PushToken: u.PushToken,
+		Preferences:   commands.Preferences{Email: u.EmailAllowed, Push: u.PushAllowed},
+		EmailVerified: u.EmailVerified, IsActive: u.IsActive, IsStaff: u.IsStaff,
+		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC(),
+	}
+}
+
+func (s store) add(ctx context.Context, id, name, email string, pushToken *string) error {
+	_, err := s.db.Exec(ctx, `INSERT INTO profile.users (id, name, email, push_token) VALUES ($1, $2, $3, $4)`,
+		id, name, email, pushToken)
+	return err
+}
+
+func (s store) byID(ctx context.Context, id string) (user, error) {
+	var u user
+	err := s.db.Get(ctx, &u, `SELECT `+columns+` FROM profile.users WHERE id = $1`, id)
+	return u, err
+}
+
+func (s store) lock(ctx context.Context, id string) (user, error) {
+	var u user
+	err := s.db.Get(ctx, &u, `SELECT `+columns+` FROM profile.users WHERE id = $1 FOR UPDATE`, id)
+	return u, err
+}
+
+func (s store) update(ctx context.Context, id, name string, pushToken *string) (user, error) {
+	var u user
+	err := s.db.Get(ctx, &u, `
+		UPDATE profile.users SET name = $2, push_token = $3, version = version + 1, updated_at = now()
+		WHERE id = $1 RETURNING `+columns, id, name, pushToken)
+	return u, err
+}
+
+func (s store) setChannels(ctx context.Context, id string, email, push bool) (user, error) {
+	var u user
+	err := s.db.Get(ctx, &u, `
+		UPDATE profile.users SET email_allowed = $2, push_allowed = $3, version = version + 1, updated_at = now()
+		WHERE id = $1 RETURNING `+columns, id, email, push)
+	return u, err
+}
+
+func (s store) setInactive(ctx context.Context, id string) (user, error) {
+	var u user
+	err := s.db.Get(ctx, &u, `
+		UPDATE profile.users SET is_active = false, version = version + 1, updated_at = now()
+		WHERE id = $1 RETURNING `+columns, id)
+	return u, err
+}
+
+// dropPushToken removes token; ErrNoRows when the user has another one by now.
+func (s store) dropPushToken(ctx context.Context, id, token string) (user, error) {
+	var u user
+	err := s.db.Get(ctx, &u, `
+		UPDATE profile.users SET push_token = NULL, version = version + 1, updated_at = now()
+		WHERE id = $1 AND push_token = $2 RETURNING `+columns, id, token)
+	return u, err
+}

@@ -1,0 +1,174 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"user-service/messaging"
+	"user-service/messaging/commands"
+	"user-service/messaging/events"
+	"user-service/platform/correlation"
+	"user-service/platform/fault"
+	"user-service/platform/postgres"
+)
+
+// Handle works on one message of push.queue. nil means that it has its outcome (or had it already).
+func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
+	message, err := parse(d)
+	if err != nil {
+		return err
+	}
+	correlationID := correlation.From(ctx).Correlation
+	state, attempts, err := m.store.reserve(ctx, message, correlationID)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reserve the request: %w", err)
+	case state == finished:
+		m.log.InfoContext(ctx, "duplicate", "request_id", message.RequestID)
+		return nil
+	case state == busy:
+		return &messaging.Transient{Cause: errBusy, Blameless: true}
+	}
+	out := outcome{pushMessage: message, attempts: attempts, correlationID: correlationID}
+	if err := m.decide(ctx, message, &out); err != nil {
+		return m.giveBack(ctx, message, err)
+	}
+	return m.insist(ctx, out)
+}
+
+// insist records an outcome through an outage of the database as long as ctx allows: the provider
+// has the message already, and to give it back would send it once more.
+func (m *Module) insist(ctx context.Context, out outcome) error {
+	for {
+		err := m.record(ctx, out)
+		if fault.From(err).Kind != fault.Unavailable {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+var errBusy = errors.New("another instance is working on this request")
+
+// decide sends the message, or finds out why it must not be sent.
+func (m *Module) decide(ctx context.Context, message pushMessage, out *outcome) error {
+	to, err := m.recipient(ctx, message.UserID)
+	if errors.Is(err, postgres.ErrNoRows) {
+		return &messaging.Permanent{Reason: "unknown_user", Detail: "there is no user " + message.UserID}
+	}
+	if err != nil {
+		return fmt.Errorf("look up the recipient: %w", err)
+	}
+	if reason := to.unreachable(); reason != "" {
+		out.status, out.reason = skipped, reason
+		return nil
+	}
+	title, body, err := render(message.TemplateCode, message.Variables)
+	if err != nil {
+		return err
+	}
+	out.provider = m.provider.Name()
+	out.providerMessageID, err = m.provider.Send(ctx, Notification{
+		RequestID: message.RequestID, UserID: message.UserID, Token: *to.PushToken,
+		Title: title, Body: body, Data: message.Variables, Priority: message.Priority,
+	})
+	out.status = sent
+	return m.understand(ctx, message, *to.PushToken, err)
+}
+
+// unreachable is the reason why a user gets no push message, "" when there is none.
+func (r recipient) unreachable() string {
+	switch {
+	case !r.IsActive:
+		return "account_inactive"
+	case !r.PushAllowed:
+		return "push_disabled"
+	case r.PushToken == nil:
+		return "no_push_token"
+	}
+	return ""
+}
+
+// understand says in the terms of messaging what the provider answered.
+func (m *Module) understand(ctx context.Context, message pushMessage, token string, err error) error {
+	if err == nil || errors.Is(err, messaging.ErrBreakerOpen) {
+		return err
+	}
+	if errors.Is(err, ErrDeadToken) {
+		forget := commands.ForgetPushToken{UserID: message.UserID, PushToken: token}
+		if err := m.db.InTx(ctx, func(ctx context.Context) error { return m.bus.Send(ctx, forget) }); err != nil {
+			return fmt.Errorf("forget a dead token: %w", err)
+		}
+		return &messaging.Permanent{Reason: "token_unregistered", Detail: ErrDeadToken.Error()}
+	}
+	if rejected, ok := errors.AsType[*Rejected](err); ok {
+		return &messaging.Permanent{Reason: "provider_rejected", Detail: rejected.Detail}
+	}
+	transient := &messaging.Transient{Cause: err}
+	if away, ok := errors.AsType[*Away](err); ok {
+		transient.RetryAfter, transient.Blameless = away.RetryAfter, away.Outage
+	}
+	return transient
+}
+
+// giveBack frees the request for another attempt, unless err is for good: then Failed finishes it.
+func (m *Module) giveBack(ctx context.Context, message pushMessage, err error) error {
+	if _, final := errors.AsType[*messaging.Permanent](err); final {
+		return err
+	}
+	transient, _ := errors.AsType[*messaging.Transient](err)
+	untried := errors.Is(err, messaging.ErrBreakerOpen) || fault.From(err).Kind == fault.Unavailable || (transient != nil && transient.Blameless)
+	// Not freed, the lease runs out: the message is only later than it could be.
+	if err := m.store.release(context.WithoutCancel(ctx), message.RequestID, untried); err != nil {
+		m.log.WarnContext(ctx, "request not released", "request_id", message.RequestID, "error", err)
+	}
+	return err
+}
+
+// Failed records a message that is in the failed queue, when it says whose it is.
+func (m *Module) Failed(ctx context.Context, d messaging.Delivery, why *messaging.Permanent) error {
+	message, unread := parse(d) // what could be read of it
+	if message.RequestID == "" || message.UserID == "" {
+		return nil
+	}
+	out := outcome{
+		unread: unread != nil, pushMessage: message, status: failed, reason: why.Reason, attempts: d.Attempt,
+		correlationID: correlation.From(ctx).Correlation,
+	}
+	switch why.Reason {
+	case "provider_rejected", "token_unregistered", "attempts_exhausted":
+		out.provider = m.provider.Name()
+	}
+	return m.record(ctx, out)
+}
+
+// record gives a request its outcome and tells the world, once.
+func (m *Module) record(ctx context.Context, o outcome) error {
+	return m.db.InTx(ctx, func(ctx context.Context) error {
+		first, err := m.store.finish(ctx, o)
+		if err != nil {
+			return fmt.Errorf("record the outcome: %w", err)
+		}
+		if !first {
+			return nil
+		}
+		told := events.PushOutcome{
+			RequestID: o.RequestID, UserID: o.UserID, TemplateCode: o.TemplateCode, Provider: o.provider,
+			ProviderMessageID: o.providerMessageID, Reason: o.reason, Attempts: o.attempts,
+		}
+		switch o.status {
+		case sent:
+			return m.bus.Publish(ctx, events.PushSent{PushOutcome: told})
+		case skipped:
+			return m.bus.Publish(ctx, events.PushSkipped{PushOutcome: told})
+		default:
+			return m.bus.Publish(ctx, events.PushFailed{PushOutcome: told})
+		}
+	})
+}

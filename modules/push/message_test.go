@@ -1,0 +1,69 @@
+package push
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"user-service/messaging"
+)
+
+const user = "0b0f5c9e-93a8-4d43-9f0c-8c9a3f1a2b3c"
+
+func TestMessageIsReadAsDocumented(t *testing.T) {
+	t.Parallel()
+	m, err := parse(messaging.Delivery{MessageID: "amqp-id", Priority: 7, Body: []byte(` {"notification_type":"push","user_id":"` + strings.ToUpper(user) + `",
+		"template_code":"welcome_notification","variables":{"name":"John"},"request_id":"unique-id","priority":1,"metadata":{"a":1},"more":[1]} `)})
+	require.NoError(t, err)
+	require.Equal(t, pushMessage{
+		RequestID: "unique-id", UserID: user, TemplateCode: "welcome_notification", Variables: map[string]any{"name": "John"}, Priority: 1,
+	}, m)
+}
+
+func TestPropertiesStandInForMissingFields(t *testing.T) {
+	t.Parallel()
+	body := `{"user_id":"` + user + `","template_code":"x","variables":null,"request_id":null}`
+	m, err := parse(messaging.Delivery{MessageID: "amqp-id", Priority: 255, Body: []byte(body)})
+	require.NoError(t, err)
+	require.Equal(t, "amqp-id", m.RequestID)
+	require.Equal(t, maxPriority, m.Priority)
+}
+
+func TestEveryFaultOfAMessageIsNamed(t *testing.T) {
+	t.Parallel()
+	_, err := parse(messaging.Delivery{Body: []byte(`{"user_id":"7","template_code":"a\u0000b","request_id":true,"variables":[],"priority":11}`)})
+	permanent := new(messaging.Permanent)
+	require.ErrorAs(t, err, &permanent)
+	require.Equal(t, "malformed", permanent.Reason)
+	for _, fault := range []string{
+		"user_id must be a UUID", "template_code must be at most 255 bytes without control characters", "template_code is required",
+		"request_id must be a string", "request_id is required, or else the AMQP message_id", "variables must be an object", "priority must be from 0 to 10",
+	} {
+		require.Contains(t, permanent.Detail, fault)
+	}
+}
+
+func FuzzMessage(f *testing.F) {
+	f.Add([]byte(`{"user_id":"`+user+`","template_code":"welcome_notification","request_id":"r","variables":{"name":"x"}}`), "id")
+	f.Add([]byte(``), "")
+	f.Add([]byte(`[]`), "")
+	f.Add([]byte(`{"user_id":null,"priority":1e400}`), "")
+	f.Add([]byte(strings.Repeat(`{"variables":`, 2000)), "")
+	f.Fuzz(func(t *testing.T, body []byte, messageID string) {
+		m, err := parse(messaging.Delivery{Body: body, MessageID: messageID})
+		if err != nil {
+			require.ErrorAs(t, err, new(*messaging.Permanent))
+			return
+		}
+		require.True(t, json.Valid(body))
+		require.NoError(t, uuid.Validate(m.UserID))
+		require.NotEmpty(t, m.RequestID)
+		_, _, err = render(m.TemplateCode, m.Variables)
+		if err != nil {
+			require.ErrorAs(t, err, new(*messaging.Permanent))
+		}
+	})
+}

@@ -1,0 +1,48 @@
+// Package push delivers the messages of push.queue to the devices of users.
+//
+//	Owns:      schema push
+//	Serves:    nothing
+//	Handles:   nothing
+//	Sends:     ForgetPushToken
+//	Publishes: PushSent, PushSkipped, PushFailed
+//	Follows:   UserRegistered, UserDeactivated, PushTokenChanged, PreferencesChanged
+//
+// It promises one outcome for each request_id: sent, skipped or failed, with its event. A message is
+// handed to the provider twice only when its acceptance was not heard of or could not be recorded:
+// the process died, the answer came too late, or the database stayed away.
+package push
+
+import (
+	"log/slog"
+
+	"user-service/messaging"
+	"user-service/platform/cache"
+	"user-service/platform/postgres"
+)
+
+// Module is push, wired.
+type Module struct {
+	db       *postgres.DB
+	bus      *messaging.Bus
+	cache    *cache.Cache
+	store    store
+	provider *guarded
+	log      *slog.Logger
+}
+
+// New wires the module. attempts is how often a message may fail.
+func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, provider Provider, attempts int, log *slog.Logger) *Module {
+	log = log.With("logger", "push")
+	return &Module{db: db, bus: bus, cache: cache, store: store{db}, provider: guard(provider, attempts, log), log: log}
+}
+
+// Subscribe adds the module's handlers to the bus.
+func (m *Module) Subscribe() {
+	messaging.Follow(m.bus, m.userRegistered)
+	messaging.Follow(m.bus, m.userDeactivated)
+	messaging.Follow(m.bus, m.pushTokenChanged)
+	messaging.Follow(m.bus, m.preferencesChanged)
+}
+
+// Breaker tells the consumer when the provider is away.
+func (m *Module) Breaker() messaging.Breaker { return m.provider }

@@ -1,0 +1,60 @@
+package push
+
+import (
+	"context"
+
+	"user-service/messaging/events"
+	"user-service/platform/cache"
+)
+
+// recipient is what push knows of a user, told by the other modules.
+type recipient struct {
+	PushToken   *string `db:"push_token" json:"push_token"`
+	PushAllowed bool    `db:"push_allowed" json:"push_allowed"`
+	IsActive    bool    `db:"is_active" json:"is_active"`
+}
+
+type recipientRow struct {
+	recipient
+	UserID  string `db:"user_id"`
+	Version int64  `db:"version"`
+}
+
+const recipientColumns = `user_id, push_token, push_allowed, is_active, version`
+
+func recipientKey(userID string) string { return "recipient:" + userID }
+
+// recipient is postgres.ErrNoRows for an unknown user.
+func (m *Module) recipient(ctx context.Context, userID string) (recipient, error) {
+	return cache.Read(ctx, m.cache, recipientKey(userID), func(ctx context.Context) (recipient, int64, error) {
+		var row recipientRow
+		err := m.db.Get(ctx, &row, `SELECT `+recipientColumns+` FROM push.recipients WHERE user_id = $1`, userID)
+		return row.recipient, row.Version, err
+	})
+}
+
+// update runs a statement that changes one recipient and returns recipientColumns.
+func (m *Module) update(ctx context.Context, statement string, args ...any) error {
+	var row recipientRow
+	if err := m.db.Get(ctx, &row, statement+` RETURNING `+recipientColumns, args...); err != nil {
+		return err
+	}
+	return m.cache.Changed(ctx, recipientKey(row.UserID), row.Version, row.recipient)
+}
+
+func (m *Module) userRegistered(ctx context.Context, e *events.UserRegistered) error {
+	return m.update(ctx, `INSERT INTO push.recipients (user_id, push_token, push_allowed) VALUES ($1, $2, $3)`,
+		e.UserID, e.PushToken, e.Preferences.Push)
+}
+
+func (m *Module) userDeactivated(ctx context.Context, e *events.UserDeactivated) error {
+	return m.update(ctx, `UPDATE push.recipients SET is_active = false, version = version + 1 WHERE user_id = $1`, e.UserID)
+}
+
+func (m *Module) pushTokenChanged(ctx context.Context, e *events.PushTokenChanged) error {
+	return m.update(ctx, `UPDATE push.recipients SET push_token = $2, version = version + 1 WHERE user_id = $1`, e.UserID, e.PushToken)
+}
+
+func (m *Module) preferencesChanged(ctx context.Context, e *events.PreferencesChanged) error {
+	return m.update(ctx, `UPDATE push.recipients SET push_allowed = $2, version = version + 1 WHERE user_id = $1`, e.UserID, e.Push)
+}
