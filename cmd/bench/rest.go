@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// restConnections keep every core busy, and are more than the pools of connections have.
+const restConnections = 32
+
+// get reads profiles from the cache.
+func get(w *world) job {
+	requests := func(u user) [][]byte { return [][]byte{request("GET", "/api/v1/users/profile/", u.token, "")} }
+	return job{
+		what:    "GET profile",
+		floor:   w.load(w.floor, restConnections, 4, requests),
+		service: w.load(w.service, restConnections, 4, requests),
+	}
+}
+
+// patch switches a channel off and on, so that each request changes something.
+func patch(w *world) job {
+	path := "/api/v1/users/preferences/"
+	requests := func(u user) [][]byte {
+		return [][]byte{request("PATCH", path, u.token, `{"email":false}`), request("PATCH", path, u.token, `{"email":true}`)}
+	}
+	const changes = "SELECT sum(version) FROM preferences.preferences"
+	service := w.load(w.service, restConnections, 4, requests)
+	return job{
+		what:  "PATCH preferences",
+		floor: w.load(w.floor, restConnections, 4, requests),
+		service: func(ctx context.Context, scale float64) round {
+			before := w.number(ctx, changes)
+			r := service(ctx, scale)
+			if made := w.number(ctx, changes) - before; made != r.done {
+				check(fmt.Errorf("%d requests made %d changes", r.done, made))
+			}
+			return r
+		},
+	}
+}
+
+// login compares with nothing but the hashes, on every core at once.
+func login(w *world) job {
+	return job{
+		what: "login",
+		floor: func(ctx context.Context, scale float64) round {
+			var hashed struct {
+				Done int
+				Took time.Duration
+			}
+			check(json.Unmarshal(w.ask(ctx, "/hash?during="+seconds(3, scale).String()), &hashed))
+			return round{done: hashed.Done, took: hashed.Took}
+		},
+		// So many connections that no core waits for what else there is to a login.
+		service: w.load(w.service, 16, 3, func(u user) [][]byte {
+			return [][]byte{request("POST", "/api/v1/auth/login/", "", fmt.Sprintf(`{"email":%q,"password":%q}`, u.email, password))}
+		}),
+	}
+}
+
+// load keeps connections to c busy, each with the requests of one user in turn. Requests are written
+// as they go over the wire and replies are hardly looked at: a client that takes much of the cores it
+// shares with what is measured would make everything look alike.
+func (w *world) load(c *child, connections int, length float64, requests func(user) [][]byte) side {
+	turns := make([]int, connections) // go on from round to round
+	return func(ctx context.Context, scale float64) (r round) {
+		begin := time.Now()
+		until := begin.Add(seconds(length, scale))
+		var mu sync.Mutex
+		var all errgroup.Group
+		for i := range connections {
+			mine := requests(w.users[i])
+			all.Go(func() error {
+				latencies, err := send(ctx, c.address, mine, &turns[i], until)
+				mu.Lock()
+				defer mu.Unlock()
+				r.latencies = slices.Concat(r.latencies, latencies)
+				return err
+			})
+		}
+		check(all.Wait())
+		r.took, r.done = time.Since(begin), len(r.latencies)
+		return r
+	}
+}
+
+// request is one of HTTP/1.1.
+func request(method, path, token, body string) []byte {
+	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		method, path, token, len(body), body)
+}
+
+func send(ctx context.Context, address string, requests [][]byte, turn *int, until time.Time) (latencies []time.Duration, err error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(until.Add(10 * time.Second)) // of a connection that is open
+	in := bufio.NewReader(conn)
+	for sent := time.Now(); sent.Before(until) && ctx.Err() == nil; {
+		if _, err := conn.Write(requests[*turn%len(requests)]); err != nil {
+			return latencies, err
+		}
+		if err := skipReply(in); err != nil {
+			return latencies, err
+		}
+		*turn++
+		now := time.Now()
+		latencies = append(latencies, now.Sub(sent))
+		sent = now
+	}
+	return latencies, ctx.Err()
+}
+
+// skipReply takes any status but 2xx for an error: to refuse is quick.
+func skipReply(in *bufio.Reader) error {
+	line, err := in.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(line, []byte("HTTP/1.1 2")) {
+		return fmt.Errorf("the reply is %q", line)
+	}
+	length := -1
+	for len(bytes.TrimSpace(line)) > 0 {
+		if line, err = in.ReadSlice('\n'); err != nil {
+			return err
+		}
+		if name, value, _ := bytes.Cut(line, []byte(":")); bytes.EqualFold(name, []byte("Content-Length")) {
+			length, _ = strconv.Atoi(string(bytes.TrimSpace(value)))
+		}
+	}
+	_, err = in.Discard(length) // an error when it was not told
+	return err
+}
+
+// ask has the floor's process do something that is not a request of the API.
+func (w *world) ask(ctx context.Context, path string) []byte {
+	return must(call(ctx, http.MethodPost, "http://"+w.floor.address+path, ""))
+}
