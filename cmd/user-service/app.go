@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"user-service/messaging"
+	"user-service/migrations"
+	"user-service/modules/auth"
+	"user-service/modules/preferences"
+	"user-service/modules/profile"
+	"user-service/modules/push"
+	"user-service/platform/cache"
+	"user-service/platform/fault"
+	"user-service/platform/postgres"
+	"user-service/platform/web"
+)
+
+const (
+	grace        = 15 * time.Second // for what is in flight at the end
+	databaseWait = 20 * time.Second // for a database that starts together with the service
+
+	databaseConnections = 20 // a process keeps two cores of PostgreSQL busy with fewer
+)
+
+// app is the whole service on one page: every part, and who gets which.
+type app struct {
+	config   config
+	roles    roles
+	root     *slog.Logger // for the parts, which add their names
+	log      *slog.Logger
+	db       *postgres.DB
+	cache    *cache.Cache
+	outbox   *messaging.Outbox
+	topology messaging.Topology
+	publish  *messaging.Connection
+	consume  *messaging.Connection
+	auth     *auth.Module
+	push     *push.Module
+	router   *web.Router
+	registry *prometheus.Registry
+
+	rest, metrics net.Listener // listening since newApp, so that a taken port is told at once
+}
+
+// newApp wires the service. Of the servers it needs only the database must answer.
+func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *app, err error) {
+	a := &app{config: c, roles: parts, root: log, log: log.With("logger", "app"), registry: prometheus.NewRegistry()}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if a.db, err = postgres.Open(c.DatabaseURL, databaseConnections); err != nil {
+		return nil, err
+	}
+	a.registry.MustRegister(collectors.NewDBStatsCollector(a.db.Pool(), "user_service"))
+	if err := a.prepareDatabase(ctx); err != nil {
+		return nil, err
+	}
+	redis, err := cache.Dial(c.RedisURL)
+	if err != nil {
+		return nil, fmt.Errorf("settings of Redis: %w", err)
+	}
+	a.cache = cache.New(redis, a.db, c.CacheTTL, log)
+	a.registry.MustRegister(a.cache.Collector())
+
+	a.topology = messaging.Topology{
+		Exchange: c.Exchange, DLX: c.DLX, Events: c.Events, PushQueue: c.PushQueue, FailedQueue: c.FailedQueue,
+		RetrySteps: c.PushRetrySteps, Logged: new(sync.Map),
+	}
+	a.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", a.topology, log)
+	a.consume = messaging.NewConnection(c.RabbitMQURL, "user-service consume", a.topology, log)
+	a.outbox = messaging.NewOutbox(a.db)
+	bus, err := messaging.NewBus(a.outbox)
+	if err != nil {
+		return nil, err
+	}
+
+	a.auth = auth.New(a.db, bus, auth.Settings{
+		SecretKey: c.SecretKey, AccessLifetime: c.AccessLifetime, RefreshLifetime: c.RefreshLifetime,
+	}, log)
+	profile := profile.New(a.db, bus, a.cache)
+	preferences := preferences.New(a.db, bus, a.cache)
+	a.push = push.New(a.db, bus, a.cache, a.pushProvider(), len(c.PushRetrySteps)+1, log)
+
+	a.router = web.NewRouter(a.auth.Verify, log)
+	// In this order followers run, and lock their rows: what begins in one module goes on in later ones.
+	for _, module := range []interface{ Subscribe() }{a.auth, preferences, profile, a.push} {
+		module.Subscribe()
+	}
+	for _, module := range []interface{ Routes(*web.Router) }{a.auth, profile, preferences} {
+		module.Routes(a.router)
+	}
+	a.router.AddHealth("user-service", []web.Check{
+		{Name: "database", Required: true, Probe: a.db.Ping},
+		{Name: "cache", Probe: a.cache.Ping},
+		{Name: "broker", Probe: a.publish.Up},
+	})
+	return a, a.listen(ctx)
+}
+
+// prepareDatabase waits for the database and brings it up to date, or says that it is not.
+func (a *app) prepareDatabase(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, databaseWait)
+	defer cancel()
+	for err := a.db.Ping(ctx); err != nil; err = a.db.Ping(ctx) {
+		if fault.From(err).Kind != fault.Unavailable { // waiting would not mend it
+			return fmt.Errorf("DATABASE_URL (or DB_USER, DB_PASSWORD, DB_NAME) is refused by the server: %w", err)
+		}
+		a.log.Warn("database out of reach, trying again", "error", err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("DATABASE_URL (or DB_HOST …): the database cannot be reached: %w", err)
+		case <-time.After(time.Second):
+		}
+	}
+	migrator, err := a.db.NewMigrator(migrations.Files)
+	if err != nil {
+		return err
+	}
+	if a.config.MigrateOnStart {
+		steps, err := migrator.Up(context.WithoutCancel(ctx))
+		for _, step := range steps {
+			a.log.Info("migrated", "step", step.File)
+		}
+		return err
+	}
+	if pending, err := migrator.Pending(ctx); err != nil || !pending {
+		return err
+	}
+	return errors.New("the database is not up to date: run `user-service migrate up`, or set MIGRATE_ON_START=true")
+}
+
+func (a *app) pushProvider() push.Provider {
+	if a.config.PushProvider == "webhook" {
+		return push.NewWebhookProvider(a.config.PushWebhookURL, a.config.PushConcurrency)
+	}
+	return push.LogProvider{Log: a.root.With("logger", "push.log")}
+}
+
+func (a *app) listen(ctx context.Context) (err error) {
+	var network net.ListenConfig
+	if a.roles.api {
+		if a.rest, err = network.Listen(ctx, "tcp", ":"+strconv.Itoa(a.config.Port)); err != nil {
+			return fmt.Errorf("PORT: %w; accepted: a free port", err)
+		}
+	}
+	if a.metrics, err = network.Listen(ctx, "tcp", ":"+strconv.Itoa(a.config.MetricsPort)); err != nil {
+		return fmt.Errorf("METRICS_PORT: %w; accepted: a free port", err)
+	}
+	return nil
+}
+
+// roles are the parts that can run alone.
+type roles struct{ api, consumer, relay bool }
+
+// run serves until ctx ends or a part fails. The parts that do the work end first, and what they
+// stand on after them, so that what is in flight can be finished.
+func (a *app) run(ctx context.Context) error {
+	baseCtx, stopBase := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBase()
+	base, baseCtx := errgroup.WithContext(baseCtx)
+	for _, part := range []func(context.Context) error{a.publish.Run, a.consume.Run, a.cache.Run, a.auth.Run} {
+		base.Go(func() error { return part(baseCtx) })
+	}
+
+	front, frontCtx := errgroup.WithContext(ctx)
+	front.Go(func() error { return web.Serve(frontCtx, a.metrics, a.metricsHandler(), grace) })
+	if a.roles.api {
+		front.Go(func() error {
+			return web.Serve(frontCtx, a.rest, web.Observe(a.router, a.root, a.registry), grace)
+		})
+	}
+	publisher := messaging.NewPublisher(a.publish)
+	if a.roles.relay {
+		relay := messaging.Relay{Outbox: a.outbox, Publisher: publisher, Topology: a.topology, Log: a.root}
+		front.Go(func() error { return relay.Run(frontCtx, grace) })
+	}
+	if a.roles.consumer {
+		consumer := messaging.Consumer{
+			Connection: a.consume, Publisher: publisher, Topology: a.topology,
+			Prefetch: a.config.PushPrefetch, Concurrency: a.config.PushConcurrency,
+			Handle: a.push.Handle, Failed: a.push.Failed, Breaker: a.push.Breaker(),
+			Log: a.root, Registry: a.registry,
+		}
+		front.Go(func() error { return consumer.Run(frontCtx, grace) })
+	}
+	err := front.Wait()
+	stopBase()
+	return errors.Join(err, base.Wait(), a.db.Close())
+}
+
+// metricsHandler is for operators: figures, and the health of any role.
+func (a *app) metricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
+	mux.Handle("/health", a.router)
+	mux.Handle("/health/", a.router)
+	return mux
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// config is what an operator decides, CONTRACT "Configuration". Only this file and environment.go
+// read the environment.
+type config struct {
+	SecretKey   []byte
+	Debug       bool
+	LogLevel    slog.Level
+	Port        int
+	MetricsPort int
+
+	DatabaseURL string
+	RedisURL    string
+	CacheTTL    time.Duration
+
+	RabbitMQURL string
+	Exchange    string
+	PushQueue   string
+	DLX         string
+	FailedQueue string
+	Events      string
+
+	AccessLifetime  time.Duration
+	RefreshLifetime time.Duration
+
+	PushProvider    string
+	PushWebhookURL  string
+	PushConcurrency int
+	PushPrefetch    int
+	PushRetrySteps  []time.Duration
+
+	MigrateOnStart bool
+}
+
+// minSecret is the least length of SECRET_KEY, in bytes: the output of HS256's hash, as RFC 7518
+// section 3.2 demands.
+const minSecret = 32
+
+// loadConfig reads the environment, and gives every fault at once, one line each.
+func loadConfig() (config, []string) {
+	e := environment{}
+	c := config{
+		Debug:       e.flag("DEBUG", false),
+		LogLevel:    e.logLevel("LOG_LEVEL", "INFO"),
+		Port:        e.number("PORT", 8000, 0, 65535),
+		MetricsPort: e.number("METRICS_PORT", 9090, 0, 65535),
+
+		DatabaseURL: databaseURL(&e),
+		RedisURL:    redisURL(&e),
+		CacheTTL:    e.seconds("REDIS_CACHE_TTL", 3600),
+
+		RabbitMQURL: rabbitMQURL(&e),
+		Exchange:    e.text("RABBITMQ_EXCHANGE", "notifications.direct"),
+		PushQueue:   e.text("RABBITMQ_QUEUE_PUSH", "push.queue"),
+		DLX:         e.text("RABBITMQ_DLX_EXCHANGE", "notifications.dlx"),
+		FailedQueue: e.text("RABBITMQ_FAILED_QUEUE", "failed.queue"),
+		Events:      e.text("RABBITMQ_EVENTS_EXCHANGE", "user.events"),
+
+		AccessLifetime:  e.minutes("JWT_ACCESS_TOKEN_LIFETIME", 60),
+		RefreshLifetime: e.minutes("JWT_REFRESH_TOKEN_LIFETIME", 1440),
+
+		PushProvider:    e.oneOf("PUSH_PROVIDER", "log", "log", "webhook"),
+		PushConcurrency: e.number("PUSH_CONCURRENCY", 32, 1, 10000),
+		PushPrefetch:    e.number("PUSH_PREFETCH", 64, 1, 65535),
+		PushRetrySteps:  e.steps("PUSH_RETRY_STEPS", "10s,1m,10m,1h"),
+	}
+	c.SecretKey = secretKey(&e, c.Debug)
+	c.MigrateOnStart = e.flag("MIGRATE_ON_START", c.Debug)
+	if c.PushProvider == "webhook" {
+		c.PushWebhookURL = e.url("PUSH_WEBHOOK_URL", "", "http", "https")
+	}
+	return c, e.faults
+}
+
+func secretKey(e *environment, debug bool) []byte {
+	secret := e.text("SECRET_KEY", "")
+	switch {
+	case secret == "" && debug:
+		return []byte(hex.EncodeToString(randomBytes(minSecret)))
+	case secret == "":
+		e.fault("SECRET_KEY", "is missing", "at least 32 random bytes, or DEBUG=true for a generated one")
+	case len(secret) < minSecret:
+		e.fault("SECRET_KEY", "has only "+strconv.Itoa(len(secret))+" bytes", "at least 32 random bytes")
+	}
+	return []byte(secret)
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails, see its documentation
+	return b
+}
+
+func databaseURL(e *environment) string {
+	if e.has("DATABASE_URL") {
+		return e.url("DATABASE_URL", "", "postgres", "postgresql")
+	}
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword(e.text("DB_USER", "postgres"), e.text("DB_PASSWORD", "")),
+		Host: net.JoinHostPort(e.text("DB_HOST", "localhost"), strconv.Itoa(e.number("DB_PORT", 5432, 1, 65535))),
+		Path: "/" + e.text("DB_NAME", "user_service_db"),
+	}
+	return u.String()
+}
+
+func redisURL(e *environment) string {
+	if e.has("REDIS_URL") {
+		return e.url("REDIS_URL", "", "redis", "rediss")
+	}
+	u := url.URL{
+		Scheme: "redis", Host: net.JoinHostPort(e.text("REDIS_HOST", "localhost"), strconv.Itoa(e.number("REDIS_PORT", 6379, 1, 65535))),
+		Path: "/" + strconv.Itoa(e.number("REDIS_DB", 0, 0, 1<<20)),
+	}
+	return u.String()
+}
+
+func rabbitMQURL(e *environment) string {
+	if e.has("RABBITMQ_URL") {
+		return e.url("RABBITMQ_URL", "", "amqp", "amqps")
+	}
+	u := amqp.URI{
+		Scheme: "amqp", Host: e.text("RABBITMQ_HOST", "localhost"), Port: e.number("RABBITMQ_PORT", 5672, 1, 65535),
+		Username: e.text("RABBITMQ_USER", "guest"), Password: e.text("RABBITMQ_PASSWORD", "guest"), Vhost: e.text("RABBITMQ_VHOST", "/"),
+	}
+	if e.flag("RABBITMQ_USE_SSL", false) {
+		u.Scheme = "amqps"
+	}
+	return u.String()
+}

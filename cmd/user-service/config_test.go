@@ -1,0 +1,89 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// setOnly sets these variables and empties every other one that the service reads.
+func setOnly(t *testing.T, variables map[string]string) {
+	t.Helper()
+	for name := range strings.FieldsSeq(`SECRET_KEY DEBUG LOG_LEVEL PORT METRICS_PORT DATABASE_URL DB_NAME DB_USER DB_PASSWORD DB_HOST DB_PORT
+		REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_CACHE_TTL RABBITMQ_URL RABBITMQ_HOST RABBITMQ_PORT RABBITMQ_USER
+		RABBITMQ_PASSWORD RABBITMQ_VHOST RABBITMQ_USE_SSL RABBITMQ_EXCHANGE RABBITMQ_QUEUE_PUSH RABBITMQ_DLX_EXCHANGE RABBITMQ_FAILED_QUEUE
+		RABBITMQ_EVENTS_EXCHANGE JWT_ACCESS_TOKEN_LIFETIME JWT_REFRESH_TOKEN_LIFETIME PUSH_PROVIDER PUSH_WEBHOOK_URL PUSH_CONCURRENCY
+		PUSH_PREFETCH PUSH_RETRY_STEPS MIGRATE_ON_START`) {
+		t.Setenv(name, variables[name])
+	}
+}
+
+const longSecret = "0123456789abcdef0123456789abcdef"
+
+func TestDefaultsAreThoseOfTheContract(t *testing.T) {
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret})
+	c, faults := loadConfig()
+	require.Empty(t, faults)
+	require.Equal(t, "postgres://postgres:@localhost:5432/user_service_db", c.DatabaseURL)
+	require.Equal(t, "redis://localhost:6379/0", c.RedisURL)
+	require.Equal(t, "amqp://localhost/", c.RabbitMQURL)
+	require.Equal(t, [2]int{8000, 9090}, [2]int{c.Port, c.MetricsPort})
+	require.Equal(t, time.Hour, c.CacheTTL)
+	require.Equal(t, [2]time.Duration{time.Hour, 24 * time.Hour}, [2]time.Duration{c.AccessLifetime, c.RefreshLifetime})
+	require.Equal(t, []string{"notifications.direct", "push.queue", "notifications.dlx", "failed.queue", "user.events"},
+		[]string{c.Exchange, c.PushQueue, c.DLX, c.FailedQueue, c.Events})
+	require.Equal(t, [2]int{32, 64}, [2]int{c.PushConcurrency, c.PushPrefetch})
+	require.Equal(t, []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute, time.Hour}, c.PushRetrySteps)
+	require.Equal(t, "log", c.PushProvider)
+	require.False(t, c.Debug)
+	require.False(t, c.MigrateOnStart)
+}
+
+func TestDebugGeneratesASecretAndMigrates(t *testing.T) {
+	setOnly(t, map[string]string{"DEBUG": "true"})
+	c, faults := loadConfig()
+	require.Empty(t, faults)
+	require.GreaterOrEqual(t, len(c.SecretKey), minSecret)
+	require.True(t, c.MigrateOnStart)
+}
+
+func TestEveryFaultIsToldAtOnceByItsVariableAndWithoutSecrets(t *testing.T) {
+	setOnly(t, map[string]string{
+		"SECRET_KEY": "short-secret", "PORT": "http", "DB_PORT": "0", "REDIS_URL": "http://:hidden@host", "RABBITMQ_URL": "amqp://user:hidden@",
+		"DEBUG": "perhaps", "LOG_LEVEL": "LOUD", "PUSH_PROVIDER": "pigeon", "PUSH_RETRY_STEPS": "1m,10s", "JWT_ACCESS_TOKEN_LIFETIME": "-1",
+		"PUSH_PREFETCH": "99999999999999999999",
+	})
+	_, faults := loadConfig()
+	all := strings.Join(faults, "\n")
+	for _, name := range []string{
+		"SECRET_KEY", "PORT", "DB_PORT", "REDIS_URL", "RABBITMQ_URL", "DEBUG", "LOG_LEVEL", "PUSH_PROVIDER", "PUSH_RETRY_STEPS",
+		"JWT_ACCESS_TOKEN_LIFETIME", "PUSH_PREFETCH",
+	} {
+		require.Contains(t, "\n"+all, "\n"+name+" ")
+	}
+	require.Len(t, faults, 11)
+	for _, fault := range faults {
+		require.Contains(t, fault, "accepted: ")
+		require.NotContains(t, fault, "\n")
+	}
+	require.NotContains(t, all, "hidden")
+	require.NotContains(t, all, "short-secret")
+}
+
+func TestWebhookNeedsItsURL(t *testing.T) {
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "PUSH_PROVIDER": "webhook"})
+	_, faults := loadConfig()
+	require.Equal(t, []string{"PUSH_WEBHOOK_URL is missing; accepted: http:// or https:// and a host"}, faults)
+}
+
+func TestPasswordsOfPartsAreEscaped(t *testing.T) {
+	setOnly(t, map[string]string{
+		"SECRET_KEY": longSecret, "DB_PASSWORD": "p@ss/word", "RABBITMQ_PASSWORD": "p@ss/word", "RABBITMQ_VHOST": "a/b", "RABBITMQ_USE_SSL": "true",
+	})
+	c, faults := loadConfig()
+	require.Empty(t, faults)
+	require.Contains(t, c.DatabaseURL, "postgres:p%40ss%2Fword@")
+	require.Equal(t, "amqps://guest:p%40ss%2Fword@localhost:5672/a%2Fb", c.RabbitMQURL)
+}

@@ -1,0 +1,53 @@
+// Command user-service is the user service: REST API, consumer of push.queue and relay of the
+// domain events in one process, or each in its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/joho/godotenv"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+type commandLine struct {
+	Serve   serveCommand   `cmd:"" help:"Serve the API, consume push.queue and carry events to RabbitMQ. Example: user-service serve --only api"`
+	Consume consumeCommand `cmd:"" help:"Only consume push.queue (serve --only consumer). Example: user-service consume"`
+	Migrate migrateCommand `cmd:"" help:"Bring the database up to date. Example: user-service migrate up"`
+	Health  healthCommand  `cmd:"" help:"Ask the service on this machine whether it is ready; exit status 0 or 1. Example: user-service health"`
+	Version versionCommand `cmd:"" help:"Print the version. Example: user-service version"`
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "user-service:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	if err := godotenv.Load(); err != nil && !errors.Is(err, os.ErrNotExist) { // what is set already wins
+		return errors.New(".env cannot be read; accepted: lines of NAME=value") // err may quote a secret
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	command := kong.Parse(&commandLine{}, kong.Name("user-service"), kong.UsageOnError(),
+		kong.Description("The user service: accounts, sign-in, profiles, notification preferences and push delivery."),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	return command.Run()
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run() error {
+	fmt.Println("user-service", version)
+	return nil
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"user-service/platform/logging"
+)
+
+type serveCommand struct {
+	Only string `enum:"all,api,consumer,relay" default:"all" help:"Serve one part alone: api, consumer or relay."`
+}
+
+type consumeCommand struct{}
+
+// Run serves one part.
+func (consumeCommand) Run(ctx context.Context) error {
+	return serveCommand{Only: "consumer"}.Run(ctx)
+}
+
+// Run serves until the process is told to stop.
+func (s serveCommand) Run(ctx context.Context) error {
+	start := time.Now()
+	c, err := checkedConfig()
+	if err != nil {
+		return err
+	}
+	log := logging.New(os.Stdout, c.LogLevel, c.Debug)
+	all := s.Only == "all"
+	a, err := newApp(ctx, c, roles{api: all || s.Only == "api", consumer: all || s.Only == "consumer", relay: all || s.Only == "relay"}, log)
+	if err != nil {
+		return err
+	}
+	a.log.Info("serving", "parts", s.Only, "port", c.Port, "metrics_port", c.MetricsPort,
+		"version", version, "started_in_ms", time.Since(start).Milliseconds())
+	err = a.run(ctx)
+	a.log.Info("stopped")
+	return err
+}
+
+// checkedConfig is the configuration, or one error with a line for each fault.
+func checkedConfig() (config, error) {
+	c, faults := loadConfig()
+	if len(faults) > 0 {
+		return c, errors.New(strings.Join(faults, "\nuser-service: "))
+	}
+	return c, nil
+}
