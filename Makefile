@@ -1,0 +1,52 @@
+# Everything here needs only Go, make and, to install servers, root or Docker.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# The same flags for both programs: with others every package would be compiled twice.
+GO_BUILD := CGO_ENABLED=0 go build -trimpath
+GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ACTIONLINT := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+LOCALSTACK := bin/localstack
+TEST_STATE := .local/test
+BENCH_STATE := .local/bench
+STATES := $(TEST_STATE) $(BENCH_STATE) .local
+
+.DEFAULT_GOAL := help
+.PHONY: help build run-local stop-local clean-local test lint fmt check bench
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/user-service
+	@echo "building bin/user-service (about a minute on a fresh machine)"
+	@$(GO_BUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/user-service ./cmd/user-service
+
+$(LOCALSTACK): $(shell find cmd/localstack -name '*.go') go.mod
+	@echo "building bin/localstack, which starts private servers"
+	@$(GO_BUILD) -o $@ ./cmd/localstack
+
+run-local: $(LOCALSTACK) build ## Start private PostgreSQL, Redis and RabbitMQ, then the service on port 8000
+	@DEBUG="$${DEBUG:-true}" MIGRATE_ON_START="$${MIGRATE_ON_START:-true}" exec $(LOCALSTACK) run -- bin/user-service serve
+
+stop-local: $(LOCALSTACK) ## Stop the private servers
+	@for state in $(STATES); do $(LOCALSTACK) --state $$state down; done
+
+clean-local: $(LOCALSTACK) ## Stop the private servers and delete their data
+	@for state in $(STATES); do $(LOCALSTACK) --state $$state clean; done
+
+test: $(LOCALSTACK) ## Run every test with the race detector, on private servers
+	@$(LOCALSTACK) --state $(TEST_STATE) run --fast --last-word -- go test -race -count=1 -timeout 10m ./...
+
+lint: ## Check style, imports, Dockerfile, compose file and workflow
+	$(GOLANGCI) run ./...
+	cd docker/lint && go vet ./... && go test ./... && go run . ../..
+	$(ACTIONLINT)
+
+fmt: ## Format the code
+	$(GOLANGCI) fmt ./...
+
+check: lint test ## What CI runs: lint, then test
+
+bench: $(LOCALSTACK) ## Measure the service against floors, on private servers
+	@$(LOCALSTACK) --state $(BENCH_STATE) run -- go run ./cmd/bench
