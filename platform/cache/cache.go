@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +36,7 @@ import (
 
 const (
 	refreshEvery = 300 * time.Millisecond
-	trustFor     = 750 * time.Millisecond  // with callTimeout: nothing older than a second is read
+	trustFor     = 750 * time.Millisecond  // with readTimeout: nothing older than a second is read
 	commitFor    = 1250 * time.Millisecond // from an announcement to the end of its commit; see forward
 	settleFor    = trustFor + commitFor
 	loadFor      = time.Second // a load that took longer is not kept
@@ -49,8 +50,10 @@ type Cache struct {
 	ttl   time.Duration
 	log   *slog.Logger
 	known atomic.Pointer[namespace] // never nil
-	last  namespace                 // of refresh alone: the latest that was seen in use
 	reads *prometheus.CounterVec
+
+	mu   sync.Mutex
+	last namespace // the latest that was seen in use
 }
 
 // namespace is what an instance knows of the keys in use.
@@ -59,6 +62,7 @@ type namespace struct {
 	old      string    // what others may go on reading until this one is readable
 	learned  time.Time // when it was last seen to be in use
 	readable time.Time // from when on nobody commits what was only announced elsewhere
+	left     bool      // Redis failed a read
 }
 
 // New makes a cache whose values live for ttl. reads counts hits and misses.
@@ -91,7 +95,9 @@ func Read[T any](ctx context.Context, c *Cache, key string, load func(context.Co
 	if err != nil || ns == nil || c.trusted() == nil || time.Since(asked) > loadFor {
 		return value, err
 	}
-	c.note(ctx, c.putAll(ctx, []entry{{ns.prefix + key, version, value}}, c.ttl))
+	call, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	c.leave(ctx, ns, c.putAll(call, []entry{{ns.prefix + key, version, value}}, c.ttl))
 	return value, nil
 }
 
@@ -99,11 +105,11 @@ func Read[T any](ctx context.Context, c *Cache, key string, load func(context.Co
 // began before its own write committed would read the value from before that write.
 
 func (c *Cache) get(ctx context.Context, ns *namespace, key string, dest any) bool {
-	call, cancel := context.WithTimeout(ctx, callTimeout)
+	call, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	held, err := c.redis.Get(call, ns.prefix+key).Result()
 	if !errors.Is(err, redis.Nil) {
-		c.note(ctx, err)
+		c.leave(ctx, ns, err)
 	}
 	_, rest, _ := strings.Cut(held, ":")
 	form, value, _ := strings.Cut(rest, ":") // none when nothing is there, or an announcement
@@ -118,7 +124,7 @@ func (c *Cache) get(ctx context.Context, ns *namespace, key string, dest any) bo
 // readable is the namespace to read and fill, nil when the cache must be left alone.
 func (c *Cache) readable(ctx context.Context) *namespace {
 	ns := c.trusted()
-	if ns == nil || time.Now().Before(ns.readable) || postgres.InTransaction(ctx) {
+	if ns == nil || ns.left || time.Now().Before(ns.readable) || postgres.InTransaction(ctx) {
 		c.reads.WithLabelValues("bypass").Inc()
 		return nil
 	}
@@ -134,17 +140,23 @@ func (c *Cache) trusted() *namespace {
 	return ns
 }
 
-// note takes note that Redis failed, unless it was the caller who gave up.
-func (c *Cache) note(ctx context.Context, err error) {
-	if err != nil && ctx.Err() == nil {
-		c.lost(err)
+// leave has this instance read from the database until the next refresh, because Redis failed a read
+// or is slow, unless it was the caller who gave up. Writes go on announcing: that is what others rely on.
+func (c *Cache) leave(ctx context.Context, ns *namespace, err error) {
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	unread := *ns
+	unread.left = true
+	if c.known.CompareAndSwap(ns, &unread) && !ns.left {
+		c.log.Warn("cache out of reach, reading from the database", "error", err)
 	}
 }
 
-// lost has everybody leave the cache alone until the next refresh finds out whether it is back.
-func (c *Cache) lost(err error) {
-	if c.distrust().prefix != "" {
-		c.log.Warn("cache out of reach, reading from the database", "error", err)
+// lost has this instance leave the cache alone altogether until the next refresh finds it back.
+func (c *Cache) lost(ctx context.Context, err error) {
+	if ctx.Err() == nil && c.distrust().prefix != "" {
+		c.log.Warn("cache out of reach, telling changes by the epoch", "error", err)
 	}
 }
 

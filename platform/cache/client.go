@@ -9,10 +9,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Redis answers within a millisecond or is of no use as a cache.
+// Redis answers within a millisecond or is of no use as a cache. A write is more patient: to tell the
+// others by the epoch instead takes them longer to hear.
 const (
 	dialTimeout = 500 * time.Millisecond
-	callTimeout = 250 * time.Millisecond
+	readTimeout = 250 * time.Millisecond
+	callTimeout = time.Second
 	maxRetries  = 1 // a pooled connection may have been closed by the other side
 )
 

@@ -16,7 +16,10 @@ func (c *Cache) Run(ctx context.Context) error {
 	tick := time.NewTicker(refreshEvery)
 	defer tick.Stop()
 	for {
-		c.refresh(ctx)
+		before := c.known.Load()
+		call, cancel := context.WithTimeout(ctx, trustFor)
+		c.leave(ctx, before, c.refresh(call))
+		cancel()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -25,23 +28,29 @@ func (c *Cache) Run(ctx context.Context) error {
 	}
 }
 
-func (c *Cache) refresh(ctx context.Context) {
+func (c *Cache) refresh(ctx context.Context) error {
 	asked := time.Now() // what is learned may be as old as the question
 	before := c.known.Load()
-	ctx, cancel := context.WithTimeout(ctx, trustFor)
-	defer cancel()
 	prefix, err := c.prefix(ctx)
 	if err != nil {
-		if ctx.Err() == nil {
-			c.lost(err)
-		}
-		return
+		return err
 	}
-	if before.prefix == "" { // a server that was away may have lost the script
+	if before.prefix == "" || before.left { // a server that was away may have lost the script
 		if err := put.Load(ctx, c.redis).Err(); err != nil {
-			return
+			return err
 		}
 		c.log.Info("cache in reach")
+	}
+	c.learn(before, prefix, asked)
+	return nil
+}
+
+// learn takes note of the prefix that was in use when asked, unless more is known by now.
+func (c *Cache) learn(before *namespace, prefix string, asked time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if asked.Before(c.last.learned) {
+		return
 	}
 	next := c.last.follow(prefix)
 	next.learned = asked
@@ -70,6 +79,8 @@ func (c *Cache) prefix(ctx context.Context) (string, error) {
 		FROM cache.epoch`); err != nil {
 		return "", fmt.Errorf("read the cache epoch: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	contents, err := c.contents(ctx)
 	if err != nil {
 		return "", fmt.Errorf("read the replication id of Redis: %w", err)

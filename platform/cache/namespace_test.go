@@ -122,7 +122,7 @@ func TestRefreshThatBeganBeforeAWriteDoesNotBringBackWhatTheWriteEnded(t *testin
 	a.redis.AddHook(slow)
 	refreshed := make(chan struct{})
 	go func() {
-		a.refresh(t.Context())
+		_ = a.refresh(t.Context())
 		close(refreshed)
 	}()
 	<-slow.asked
@@ -199,7 +199,7 @@ func TestWriteInANewNamespaceIsAnnouncedToThoseWhoStillReadTheOldOne(t *testing.
 	b.stop()
 	for range 3 { // b reads none of those in between
 		w.raiseEpoch(t)
-		a.refresh(t.Context())
+		require.NoError(t, a.refresh(t.Context()))
 	}
 	a.write(t, key, "new")
 	require.Equal(t, "new", b.read(t, key).Text)

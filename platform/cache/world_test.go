@@ -96,7 +96,7 @@ type instance struct {
 func (w *world) instance(t testing.TB) *instance {
 	t.Helper()
 	i := w.newInstance(t)
-	i.refresh(t.Context())
+	require.NoError(t, i.refresh(t.Context()))
 	i.last.readable = time.Now()
 	i.run(t)
 	i.settle(t)

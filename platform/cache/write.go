@@ -67,7 +67,7 @@ func (c *Cache) announce(ctx context.Context, made *changes) error {
 		return nil
 	}
 	if made.in == nil {
-		made.in, made.since = c.trusted(), time.Now()
+		made.in, made.since = c.writable(ctx), time.Now()
 	}
 	if made.in != nil {
 		var announced []entry
@@ -77,14 +77,26 @@ func (c *Cache) announce(ctx context.Context, made *changes) error {
 				announced = append(announced, entry{key: made.in.old + change.key, version: change.version})
 			}
 		}
-		err := c.putAll(ctx, announced, announceFor)
+		err := c.putPatiently(ctx, announced, announceFor)
 		if err == nil {
 			return nil
 		}
-		c.note(ctx, err)
+		c.lost(ctx, err)
 	}
 	made.raised = true
 	return c.raise(ctx)
+}
+
+// writable is the namespace to announce in. An instance too busy to look in time looks now, in the
+// transaction: when it raises the epoch instead, the others go on reading until they have seen it.
+func (c *Cache) writable(ctx context.Context) *namespace {
+	if ns := c.trusted(); ns != nil || c.known.Load().prefix == "" {
+		return ns
+	}
+	if err := c.refresh(ctx); err != nil {
+		c.lost(ctx, err)
+	}
+	return c.trusted()
 }
 
 func (c *Cache) raise(ctx context.Context) error {
@@ -104,11 +116,11 @@ func (c *Cache) forward(ctx context.Context, made *changes) {
 		for i, change := range made.entries {
 			values[i] = entry{ns.prefix + change.key, change.version, change.value}
 		}
-		err := c.putAll(ctx, values, c.ttl)
+		err := c.putPatiently(ctx, values, c.ttl)
 		if err == nil {
 			return
 		}
-		c.lost(err)
+		c.lost(ctx, err)
 	}
 	if time.Since(made.since) > commitFor {
 		if err := c.raise(ctx); err != nil {
@@ -118,9 +130,13 @@ func (c *Cache) forward(ctx context.Context, made *changes) {
 	}
 }
 
-func (c *Cache) putAll(ctx context.Context, entries []entry, ttl time.Duration) error {
+func (c *Cache) putPatiently(ctx context.Context, entries []entry, ttl time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	return c.putAll(ctx, entries, ttl)
+}
+
+func (c *Cache) putAll(ctx context.Context, entries []entry, ttl time.Duration) error {
 	err := c.tryPutAll(ctx, entries, ttl)
 	if redis.HasErrorPrefix(err, "NOSCRIPT") { // the server restarted or dropped its scripts
 		if err := put.Load(ctx, c.redis).Err(); err != nil {

@@ -163,13 +163,13 @@ func management(t testing.TB) *url.URL {
 	return &url.URL{Scheme: "http", User: broker.User, Host: net.JoinHostPort(broker.Hostname(), "15672")}
 }
 
-// Eventually waits until condition holds, for 20 s at the most.
+// Eventually waits until condition holds, for a minute at the most.
 func Eventually(t testing.TB, condition func() bool, what string, args ...any) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !condition() {
 		if time.Now().After(deadline) {
-			require.FailNow(t, "did not come about in 20 s: "+fmt.Sprintf(what, args...))
+			require.FailNow(t, "did not come about in a minute: "+fmt.Sprintf(what, args...))
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

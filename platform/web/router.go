@@ -140,6 +140,9 @@ func (r *Router) add(e Endpoint, base string, handler http.HandlerFunc) {
 // fail shows err and logs what is ours.
 func (r *Router) fail(w http.ResponseWriter, req *http.Request, err error) {
 	f := fault.From(err)
+	if f.Kind == fault.Internal && errors.Is(err, context.DeadlineExceeded) {
+		f = fault.Away(err) // whatever it waited for may be quicker next time
+	}
 	switch {
 	case errors.Is(err, context.Canceled) && req.Context().Err() != nil:
 		r.log.InfoContext(req.Context(), "the client left before the reply", "error", err)

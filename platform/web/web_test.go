@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -68,6 +69,9 @@ func newFace() *face {
 	})
 	add("GET", "/panic/", web.Open, func(context.Context, web.None) (any, error) { panic("secret cause") })
 	add("GET", "/broken/", web.Open, func(context.Context, web.None) (any, error) { return nil, errors.New("secret cause") })
+	add("GET", "/slow/", web.Open, func(context.Context, web.None) (any, error) {
+		return nil, fmt.Errorf("wait for secret cause: %w", context.DeadlineExceeded)
+	})
 	add("GET", "/away/", web.Open, func(context.Context, web.None) (any, error) { return nil, fault.Away(errors.New("secret cause")) })
 	add("GET", "/unencodable/", web.Open, func(context.Context, web.None) (any, error) { return func() {}, nil })
 	f.Handler = web.Observe(r, log, f.registry)
@@ -265,7 +269,7 @@ func TestBearerIsAskedForAndJudged(t *testing.T) {
 func TestFaultsOfOursTellNothing(t *testing.T) {
 	t.Parallel()
 	f := newFace()
-	for path, want := range map[string]int{"/panic": 500, "/broken": 500, "/away": 503, "/unencodable": 500} {
+	for path, want := range map[string]int{"/panic": 500, "/broken": 500, "/away": 503, "/slow": 503, "/unencodable": 500} {
 		f.log.Reset()
 		w := httptest.NewRecorder()
 		req := httptest.NewRequest("GET", "/api/v1"+path, nil)
