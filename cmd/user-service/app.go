@@ -92,7 +92,7 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	preferences := preferences.New(a.db, bus, a.cache)
 	a.push = push.New(a.db, bus, a.cache, a.pushProvider(), len(c.PushRetrySteps)+1, log)
 
-	a.router = web.NewRouter(a.auth.Verify, log)
+	a.router = web.NewRouter(a.auth.Authority(), log)
 	// In this order followers run, and lock their rows: what begins in one module goes on in later ones.
 	for _, module := range []interface{ Subscribe() }{a.auth, preferences, profile, a.push} {
 		module.Subscribe()

@@ -18,6 +18,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"user-service/messaging"
 	"user-service/platform/postgres"
 	"user-service/platform/web"
@@ -38,6 +40,7 @@ type Module struct {
 	passwords   *passwords
 	tokens      accessTokens
 	revocations *revocations
+	serviceKeys *serviceKeys
 	settings    Settings
 	log         *slog.Logger
 }
@@ -47,7 +50,7 @@ func New(db *postgres.DB, bus *messaging.Bus, settings Settings, log *slog.Logge
 	return &Module{
 		db: db, bus: bus, store: store{db}, passwords: newPasswords(), settings: settings,
 		tokens:      accessTokens{settings.SecretKey, settings.AccessLifetime},
-		revocations: newRevocations(db), log: log.With("logger", "auth"),
+		revocations: newRevocations(db), serviceKeys: newServiceKeys(db), log: log.With("logger", "auth"),
 	}
 }
 
@@ -57,7 +60,12 @@ func (m *Module) Subscribe() {
 }
 
 // Run learns of revocations by other instances and removes what has expired, until ctx ends.
-func (m *Module) Run(ctx context.Context) error { return m.revocations.run(ctx, m.log) }
+func (m *Module) Run(ctx context.Context) error {
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() error { return m.revocations.run(ctx, m.log) })
+	parts.Go(func() error { return m.serviceKeys.run(ctx) })
+	return parts.Wait()
+}
 
 // Routes adds the module's endpoints.
 func (m *Module) Routes(r *web.Router) {

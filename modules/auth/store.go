@@ -36,6 +36,11 @@ func (s store) lockActive(ctx context.Context, id string) (active bool, err erro
 	return active, err
 }
 
+func (s store) isStaff(ctx context.Context, id string) (staff bool, err error) {
+	err = s.db.Get(ctx, &staff, `SELECT coalesce((SELECT is_staff AND is_active FROM auth.accounts WHERE id = $1), false)`, id)
+	return staff, err
+}
+
 // deactivate reports false when there is no such active account.
 func (s store) deactivate(ctx context.Context, id string) (changed bool, err error) {
 	n, err := s.db.Exec(ctx, `

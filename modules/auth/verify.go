@@ -6,9 +6,13 @@ import (
 	"user-service/platform/identity"
 )
 
-// Verify is the identity.Verify of the service. It asks no server, unless what this instance knows
-// of revocations is older than a second.
-func (m *Module) Verify(ctx context.Context, token string) (identity.Principal, error) {
+// Authority judges who is asking, for the whole service.
+func (m *Module) Authority() identity.Authority {
+	return identity.Authority{Token: m.verifyToken, Key: m.serviceKeys.judge, Staff: m.store.isStaff}
+}
+
+// verifyToken asks no server, unless what this instance knows of revocations is older than a second.
+func (m *Module) verifyToken(ctx context.Context, token string) (identity.Principal, error) {
 	c, err := m.tokens.parse(token)
 	if err != nil {
 		return identity.Principal{}, err

@@ -1,5 +1,5 @@
-// Package identity says who is asking. The middleware of platform/web puts a Principal into the
-// context of every request that carried a valid access token; modules only read it.
+// Package identity says who is asking, and from where. The middleware of platform/web puts a Principal
+// and a Client into the context of a request; modules only read them.
 package identity
 
 import (
@@ -8,21 +8,55 @@ import (
 	"user-service/platform/fault"
 )
 
-// Principal is a signed-in user.
+// Principal is a signed-in user, or a sibling service.
 type Principal struct {
-	UserID    string
-	SessionID string
+	UserID    string // empty for a service
+	SessionID string // empty for a service, and for a token that the original service issued
+	Service   string // the name of its key
 }
 
-// Verify checks an access token and that it has not been revoked. Its faults are
-// `token_invalid`, `token_expired` and, when revocations cannot be known, `unavailable`.
-type Verify func(ctx context.Context, accessToken string) (Principal, error)
+// Actor names the principal in records: `user:<id>` or `service:<name>`.
+func (p Principal) Actor() string {
+	switch {
+	case p.Service != "":
+		return "service:" + p.Service
+	case p.UserID != "":
+		return "user:" + p.UserID
+	}
+	return "anonymous"
+}
+
+// Client is where a request comes from.
+type Client struct {
+	Address   string // its IP address; a trusted proxy's word for it
+	UserAgent string // what it says of itself: shown, never believed
+}
+
+// Authority judges who is asking. All its faults are `unavailable` when what they need is away.
+type Authority struct {
+	// Token checks an access token and that it has not been revoked. Its faults are `token_invalid`
+	// and `token_expired`.
+	Token func(ctx context.Context, accessToken string) (Principal, error)
+	// Key checks a service key. Its fault is `token_invalid`.
+	Key func(ctx context.Context, serviceKey string) (Principal, error)
+	// Staff reports whether a user belongs to the staff.
+	Staff func(ctx context.Context, userID string) (bool, error)
+}
 
 // The faults of a request that does not prove who is asking.
 var (
 	ErrNotAuthenticated = fault.New(fault.Unauthenticated, "not_authenticated", "Sign in and send the access token as `Authorization: Bearer <token>`.")
 	ErrTokenInvalid     = fault.New(fault.Unauthenticated, "token_invalid", "This token is not valid, or its session has ended. Please sign in again.")
 	ErrTokenExpired     = fault.New(fault.Unauthenticated, "token_expired", "This token has expired. Get a new one with the refresh token, or sign in again.")
+)
+
+// ErrForbidden is the fault of a principal who may not do what it asks for.
+var ErrForbidden = fault.New(fault.Forbidden, "forbidden", "You are not allowed to do this.")
+
+// Faults of a service that does not prove who it is.
+var (
+	ErrNoServiceKey      = fault.New(fault.Unauthenticated, "not_authenticated", "Send a service key as `X-API-Key: <key>`, or the access token of a staff user as `Authorization: Bearer <token>`.")
+	ErrServiceKeyInvalid = fault.New(fault.Unauthenticated, "token_invalid", "This service key is not valid, or it has been revoked.")
 )
 
 type key struct{}
@@ -34,4 +68,17 @@ func With(ctx context.Context, p Principal) context.Context { return context.Wit
 func From(ctx context.Context) (p Principal, ok bool) {
 	p, ok = ctx.Value(key{}).(Principal)
 	return p, ok
+}
+
+type clientKey struct{}
+
+// WithClient puts where a request comes from into the context.
+func WithClient(ctx context.Context, c Client) context.Context {
+	return context.WithValue(ctx, clientKey{}, c)
+}
+
+// ClientFrom reads where the request comes from; the zero Client when it is none of a client.
+func ClientFrom(ctx context.Context) Client {
+	c, _ := ctx.Value(clientKey{}).(Client)
+	return c
 }

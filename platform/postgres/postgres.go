@@ -84,7 +84,7 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (int64, error
 }
 
 // Array makes values an argument for a parameter of an array type.
-func Array(values []string) any { return pq.Array(values) }
+func Array[T any](values []T) any { return pq.Array(values) }
 
 // ErrNoRows is the answer of Get when nothing matched.
 var ErrNoRows = sql.ErrNoRows

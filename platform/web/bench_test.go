@@ -20,7 +20,7 @@ import (
 func signedInGet() (http.Handler, *http.Request) {
 	log := logging.New(io.Discard, slog.LevelInfo, false)
 	principal := identity.Principal{UserID: "0192d3a4-0000-7000-8000-000000000000", SessionID: "0192d3a4-0000-7000-8000-000000000001"}
-	r := web.NewRouter(func(context.Context, string) (identity.Principal, error) { return principal, nil }, log)
+	r := web.NewRouter(identity.Authority{Token: func(context.Context, string) (identity.Principal, error) { return principal, nil }}, log)
 	type profile struct {
 		Name  string  `json:"name"`
 		Token *string `json:"token"`

@@ -25,19 +25,34 @@ var (
 	errNoObject = fault.New(fault.Invalid, "invalid_json", "The body must be a JSON object.")
 )
 
-// decode reads the body into dest, a pointer to a struct, strictly by the names of its json tags.
-// Unknown fields are ignored. Every field of a wrong type, null where null has no meaning, and every
-// missing field that is neither a pointer nor a Nullable is reported, all at once.
+// decode reads the body, path and query into dest, a pointer to a struct, strictly by the names of its
+// tags. Unknown fields are ignored. Every field of a wrong type, null where null has no meaning, and
+// every missing field that is neither a pointer nor a Nullable is reported, all at once.
 func decode(req *http.Request, dest any) error {
-	body, err := read(req)
-	if err != nil {
+	fields := fault.Fields{}
+	value := reflect.ValueOf(dest).Elem()
+	if err := decodeAddress(req, value, fields); err != nil {
 		return err
 	}
-	fields := fault.Fields{}
-	if err := decodeObject(body, reflect.ValueOf(dest).Elem(), "", fields); err != nil {
-		return err
+	if takesBody(value.Type()) {
+		body, err := read(req)
+		if err != nil {
+			return err
+		}
+		if err := decodeObject(body, value, "", fields); err != nil {
+			return err
+		}
 	}
 	return fields.Err()
+}
+
+func takesBody(of reflect.Type) bool {
+	for i := range of.NumField() {
+		if of.Field(i).Tag.Get("json") != "" {
+			return true
+		}
+	}
+	return false
 }
 
 func read(req *http.Request) ([]byte, error) {
@@ -68,6 +83,9 @@ func decodeObject(raw []byte, dest reflect.Value, prefix string, fields fault.Fi
 	}
 	for i := range dest.NumField() {
 		name := dest.Type().Field(i).Tag.Get("json")
+		if name == "" {
+			continue // not of the body
+		}
 		value, present := members[name]
 		decodeField(value, present, dest.Field(i), prefix+name, fields)
 	}

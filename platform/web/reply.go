@@ -16,6 +16,7 @@ type envelope struct {
 	Success bool         `json:"success"`
 	Message string       `json:"message"`
 	Data    any          `json:"data,omitempty"`
+	Meta    *Meta        `json:"meta,omitempty"`
 	Error   string       `json:"error,omitempty"`
 	Errors  fault.Fields `json:"errors,omitempty"`
 }
@@ -34,7 +35,11 @@ var statuses = map[fault.Kind]int{
 }
 
 func writeSuccess(w http.ResponseWriter, status int, message string, data any) error {
-	return write(w, status, envelope{Success: true, Message: message, Data: data})
+	reply := envelope{Success: true, Message: message, Data: data}
+	if paged, ok := data.(interface{ list() (any, *Meta) }); ok {
+		reply.Data, reply.Meta = paged.list()
+	}
+	return write(w, status, reply)
 }
 
 // writeFault shows f. data goes along only where a failure has something to tell, as health does.

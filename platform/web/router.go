@@ -29,12 +29,14 @@ type Access int
 
 // Who may call.
 const (
-	Open   Access = iota // anyone
-	Bearer               // a signed-in user
+	Open    Access = iota // anyone
+	Bearer                // a signed-in user
+	Service               // a sibling service by its key, or a staff user
+	Staff                 // a staff user
 )
 
 // Endpoint is one row of the API's table. Paths are below Base and end with a slash; each works
-// without it too.
+// without it too. `{id}` in a path stands for a UUID.
 type Endpoint struct {
 	Method  string
 	Path    string
@@ -46,14 +48,14 @@ type Endpoint struct {
 
 // Router serves endpoints. Add them before it serves.
 type Router struct {
-	mux    *mux.Router
-	verify identity.Verify
-	log    *slog.Logger
+	mux       *mux.Router
+	authority identity.Authority
+	log       *slog.Logger
 }
 
-// NewRouter makes a router that lets verify check access tokens.
-func NewRouter(verify identity.Verify, log *slog.Logger) *Router {
-	r := &Router{mux: mux.NewRouter().SkipClean(true), verify: verify, log: log.With("logger", "web")}
+// NewRouter makes a router that lets authority judge who is asking.
+func NewRouter(authority identity.Authority, log *slog.Logger) *Router {
+	r := &Router{mux: mux.NewRouter().SkipClean(true), authority: authority, log: log.With("logger", "web")}
 	r.mux.NotFoundHandler = http.HandlerFunc(r.notFound)
 	r.mux.MethodNotAllowedHandler = http.HandlerFunc(r.methodNotAllowed)
 	return r
@@ -71,10 +73,11 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mux.ServeHTTP(w, req)
 }
 
-// None is the body of an endpoint that takes none.
+// None is what an endpoint takes that takes nothing.
 type None struct{}
 
-// Handle adds an endpoint whose JSON body is an In and whose data is an Out.
+// Handle adds an endpoint that takes an In and whose data is an Out. A field of In is read from the
+// JSON body by its tag `json`, from the path by `path`, from the query by `query`.
 func Handle[In, Out any](r *Router, e Endpoint, fn func(ctx context.Context, in In) (Out, error)) {
 	handler := func(w http.ResponseWriter, req *http.Request) {
 		out, err := call(r, e, req, fn)
@@ -91,34 +94,15 @@ func Handle[In, Out any](r *Router, e Endpoint, fn func(ctx context.Context, in 
 func call[In, Out any](r *Router, e Endpoint, req *http.Request, fn func(ctx context.Context, in In) (Out, error)) (out Out, err error) {
 	ctx, cancel := context.WithTimeout(req.Context(), answerWithin)
 	defer cancel()
-	if e.Access == Bearer {
-		principal, err := r.authenticate(ctx, req)
-		if err != nil {
-			return out, err
-		}
-		ctx = identity.With(ctx, principal)
+	ctx, err = r.admit(ctx, e.Access, req)
+	if err != nil {
+		return out, err
 	}
 	var in In
-	if _, none := any(in).(None); !none {
-		if err := decode(req, &in); err != nil {
-			return out, err
-		}
+	if err := decode(req, &in); err != nil {
+		return out, err
 	}
 	return fn(ctx, in)
-}
-
-// authenticate reads the Authorization header, RFC 6750 section 2.1.
-func (r *Router) authenticate(ctx context.Context, req *http.Request) (identity.Principal, error) {
-	scheme, token, found := strings.Cut(req.Header.Get("Authorization"), " ")
-	token = strings.TrimSpace(token)
-	if !found || token == "" || !strings.EqualFold(scheme, "Bearer") {
-		return identity.Principal{}, identity.ErrNotAuthenticated
-	}
-	principal, err := r.verify(ctx, token)
-	if err == nil {
-		note(ctx, principal)
-	}
-	return principal, err
 }
 
 func (r *Router) add(e Endpoint, base string, handler http.HandlerFunc) {
@@ -128,7 +112,7 @@ func (r *Router) add(e Endpoint, base string, handler http.HandlerFunc) {
 	}
 	for _, path := range []string{e.Path, e.Also} {
 		if path != "" {
-			template := base + strings.TrimSuffix(path, "/")
+			template := strings.ReplaceAll(base+strings.TrimSuffix(path, "/"), "{id}", "{id:[0-9a-fA-F-]{36}}")
 			r.mux.Path(template).Methods(methods...).HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				noteRoute(req.Context(), base+path)
 				handler(w, req)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +50,8 @@ func newFace() *face {
 	log := logging.New(&lockedWriter{w: f.log}, slog.LevelInfo, false)
 	verify := func(_ context.Context, sent string) (identity.Principal, error) {
 		switch sent {
+		case "staff":
+			return identity.Principal{UserID: "staff-1", SessionID: "session-2"}, nil
 		case token:
 			return identity.Principal{UserID: "user-1", SessionID: "session-1"}, nil
 		case "old":
@@ -56,7 +59,16 @@ func newFace() *face {
 		}
 		return identity.Principal{}, identity.ErrTokenInvalid
 	}
-	r := web.NewRouter(verify, log)
+	r := web.NewRouter(identity.Authority{
+		Token: verify,
+		Key: func(_ context.Context, sent string) (identity.Principal, error) {
+			if sent != "good-key" {
+				return identity.Principal{}, identity.ErrServiceKeyInvalid
+			}
+			return identity.Principal{Service: "gateway"}, nil
+		},
+		Staff: func(_ context.Context, userID string) (bool, error) { return userID == "staff-1", nil },
+	}, log)
 	add := func(method, path string, access web.Access, fn func(context.Context, web.None) (any, error)) {
 		web.Handle(r, web.Endpoint{Method: method, Path: path, Access: access, Message: "Done."}, fn)
 	}
@@ -66,6 +78,29 @@ func newFace() *face {
 	add("GET", "/me/", web.Bearer, func(ctx context.Context, _ web.None) (any, error) {
 		principal, _ := identity.From(ctx)
 		return principal, nil
+	})
+	whoAmI := func(ctx context.Context, _ web.None) (any, error) {
+		principal, _ := identity.From(ctx)
+		return principal.Actor(), nil
+	}
+	add("GET", "/internal/", web.Service, whoAmI)
+	add("GET", "/staff/", web.Staff, whoAmI)
+	add("GET", "/client/", web.Open, func(ctx context.Context, _ web.None) (any, error) { return identity.ClientFrom(ctx), nil })
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/things/{id}/", Message: "Done."}, func(_ context.Context, in struct {
+		ID string `path:"id"`
+	}) (string, error) {
+		return in.ID, nil
+	})
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/things/", Message: "Done."}, func(_ context.Context, in struct {
+		Page   web.Page `query:"page"`
+		Search string   `query:"search"`
+		Active *bool    `query:"is_active"`
+	}) (web.List[string], error) {
+		var items []string
+		if in.Active != nil {
+			items = []string{in.Search, strconv.FormatBool(*in.Active)}
+		}
+		return web.List[string]{Items: items, Total: 45, Page: in.Page}, nil
 	})
 	add("GET", "/panic/", web.Open, func(context.Context, web.None) (any, error) { panic("secret cause") })
 	add("GET", "/broken/", web.Open, func(context.Context, web.None) (any, error) { return nil, errors.New("secret cause") })
@@ -95,6 +130,7 @@ type envelope struct {
 	Error   string
 	Errors  map[string][]string
 	Data    json.RawMessage
+	Meta    map[string]any
 }
 
 // send gives the reply and its envelope, which every reply must have.
@@ -264,6 +300,80 @@ func TestBearerIsAskedForAndJudged(t *testing.T) {
 		require.Equal(t, 200, resp.StatusCode, header)
 		require.JSONEq(t, `{"UserID":"user-1","SessionID":"session-1"}`, string(e.Data))
 	}
+}
+
+func TestRolesAreEnforced(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	for _, c := range []struct {
+		path, header, value string
+		status              int
+		code, data          string
+	}{
+		{"/internal", "", "", 401, "not_authenticated", ""},
+		{"/internal", "X-API-Key", "good-key", 200, "", "service:gateway"},
+		{"/internal", "X-API-Key", "bad-key", 401, "token_invalid", ""},
+		{"/internal", "Authorization", "Bearer staff", 200, "", "user:staff-1"},
+		{"/internal", "Authorization", "Bearer " + token, 403, "forbidden", ""},
+		{"/internal", "Authorization", "Bearer good-key", 401, "token_invalid", ""},
+		{"/staff", "", "", 401, "not_authenticated", ""},
+		{"/staff", "X-API-Key", "good-key", 401, "not_authenticated", ""},
+		{"/staff", "Authorization", "Bearer staff", 200, "", "user:staff-1"},
+		{"/staff", "Authorization", "Bearer " + token, 403, "forbidden", ""},
+		{"/me", "X-API-Key", "good-key", 401, "not_authenticated", ""},
+	} {
+		resp, e := f.get(t, "/api/v1"+c.path, c.header, c.value)
+		require.Equal(t, c.status, resp.StatusCode, "%v", c)
+		require.Equal(t, c.code, e.Error, "%v", c)
+		require.Equal(t, c.status == 401, resp.Header.Get("WWW-Authenticate") != "", "%v", c)
+		if c.data != "" {
+			require.JSONEq(t, strconv.Quote(c.data), string(e.Data))
+		}
+	}
+}
+
+func TestPathTakesAUUIDOnly(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	_, e := f.get(t, "/api/v1/things/0192D3A4-0000-7000-8000-00000000000A")
+	require.JSONEq(t, `"0192d3a4-0000-7000-8000-00000000000a"`, string(e.Data))
+	for _, id := range []string{"1", "profile", "0192d3a4-0000-7000-8000-00000000000g", "0192d3a40000700080000000000000000000", strings.Repeat("-", 36), "%00"} {
+		resp, e := f.get(t, "/api/v1/things/"+id+"/")
+		require.Equal(t, 404, resp.StatusCode, id)
+		require.Equal(t, "not_found", e.Error)
+	}
+}
+
+func TestListTellsWhichPartOfItAReplyIs(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	_, e := f.get(t, "/api/v1/things/?search=a%20b&is_active=true&page=2&limit=20")
+	require.JSONEq(t, `["a b", "true"]`, string(e.Data))
+	require.Equal(t, map[string]any{
+		"total": 45.0, "limit": 20.0, "page": 2.0, "total_pages": 3.0, "has_next": true, "has_previous": true,
+	}, e.Meta)
+	_, e = f.get(t, "/api/v1/things?page=3")
+	require.JSONEq(t, `[]`, string(e.Data))
+	require.Equal(t, false, e.Meta["has_next"])
+	require.InDelta(t, 20, e.Meta["limit"], 0)
+
+	for query, field := range map[string]string{
+		"page=0": "page", "page=-1": "page", "page=x": "page", "page=1e9": "page", "page=99999999999999999999": "page", "page=": "page",
+		"limit=0": "limit", "limit=101": "limit", "is_active=perhaps": "is_active", "search=%00": "search", "search=%ff": "search",
+	} {
+		resp, e := f.get(t, "/api/v1/things/?"+query)
+		require.Equal(t, 400, resp.StatusCode, query)
+		require.Contains(t, e.Errors, field, query)
+	}
+}
+
+func TestClientIsKnownByItsAddress(t *testing.T) {
+	t.Parallel()
+	f := newFace()
+	_, e := f.get(t, "/api/v1/client", "User-Agent", strings.Repeat("ä", 150), "X-Forwarded-For", "203.0.113.7")
+	var client identity.Client
+	require.NoError(t, json.Unmarshal(e.Data, &client))
+	require.Equal(t, identity.Client{Address: "192.0.2.1", UserAgent: strings.Repeat("ä", 100)}, client)
 }
 
 func TestFaultsOfOursTellNothing(t *testing.T) {

@@ -1,0 +1,50 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"user-service/platform/correlation"
+	"user-service/platform/identity"
+)
+
+// auditKept is how long the record of what happened is kept.
+const auditKept = 180 * 24 * time.Hour
+
+// entry is one line of the audit log: an action, and the account it was done to.
+type entry struct {
+	action    string
+	accountID string // empty: of no known account
+	detail    detail
+}
+
+// detail says more about an action. Nothing secret may be in it.
+type detail map[string]string
+
+// record writes a line, in the transaction of ctx if there is one. Who did it and from where it finds
+// in ctx: the principal of the request; a request that proves nobody is anonymous, and what is no
+// request is the operator at the command line.
+func (m *Module) record(ctx context.Context, e entry) error {
+	client := identity.ClientFrom(ctx)
+	actor := "operator"
+	if principal, known := identity.From(ctx); known || client != (identity.Client{}) {
+		actor = principal.Actor()
+	}
+	more, err := json.Marshal(e.detail)
+	if err != nil {
+		return err
+	}
+	if e.detail == nil {
+		more = []byte("{}")
+	}
+	var account *string
+	if e.accountID != "" {
+		account = &e.accountID
+	}
+	_, err = m.db.Exec(ctx, `
+		INSERT INTO auth.audit_log (action, account_id, actor, address, user_agent, correlation_id, detail)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		e.action, account, actor, client.Address, client.UserAgent, correlation.From(ctx).Correlation, string(more))
+	return err
+}

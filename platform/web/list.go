@@ -1,0 +1,72 @@
+package web
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+
+	"user-service/platform/fault"
+)
+
+// Bounds of a list.
+const (
+	defaultLimit = 20
+	maxLimit     = 100
+	maxPage      = 1_000_000 // so that the offset stays a number the database takes
+)
+
+// Page is the part of a list that a client asks for: `?page=2&limit=50`.
+type Page struct {
+	Number int // from 1
+	Limit  int // rows on a page
+}
+
+// Offset is how many rows come before the page.
+func (p Page) Offset() int { return (p.Number - 1) * p.Limit }
+
+func (p *Page) decode(query url.Values, fields fault.Fields) {
+	p.Number, p.Limit = 1, defaultLimit
+	for _, bound := range []struct {
+		name string
+		dest *int
+		most int
+	}{{"page", &p.Number, maxPage}, {"limit", &p.Limit, maxLimit}} {
+		if !query.Has(bound.name) {
+			continue
+		}
+		n, err := strconv.Atoi(query.Get(bound.name))
+		if err != nil || n < 1 || n > bound.most {
+			fields.Add(bound.name, fmt.Sprintf("Must be a whole number from 1 to %d.", bound.most))
+			continue
+		}
+		*bound.dest = n
+	}
+}
+
+// List is the data of an endpoint that gives one page of something.
+type List[T any] struct {
+	Items []T
+	Total int // on all pages
+	Page  Page
+}
+
+// Meta says which part of a list a reply is.
+type Meta struct {
+	Total       int  `json:"total"`
+	Limit       int  `json:"limit"`
+	Page        int  `json:"page"`
+	TotalPages  int  `json:"total_pages"`
+	HasNext     bool `json:"has_next"`
+	HasPrevious bool `json:"has_previous"`
+}
+
+func (l List[T]) list() (items any, meta *Meta) {
+	pages := (l.Total + l.Page.Limit - 1) / l.Page.Limit
+	if l.Items == nil {
+		l.Items = []T{} // as JSON: none, not null
+	}
+	return l.Items, &Meta{
+		Total: l.Total, Limit: l.Page.Limit, Page: l.Page.Number, TotalPages: pages,
+		HasNext: l.Page.Number < pages, HasPrevious: l.Page.Number > 1,
+	}
+}
