@@ -298,7 +298,7 @@ func TestBearerIsAskedForAndJudged(t *testing.T) {
 	for _, header := range []string{"Bearer " + token, "bearer " + token, "BEARER   " + token + " "} {
 		resp, e := f.get(t, "/api/v1/me", "Authorization", header)
 		require.Equal(t, 200, resp.StatusCode, header)
-		require.JSONEq(t, `{"UserID":"user-1","SessionID":"session-1"}`, string(e.Data))
+		require.JSONEq(t, `{"UserID":"user-1","SessionID":"session-1","Service":""}`, string(e.Data))
 	}
 }
 
