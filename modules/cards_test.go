@@ -57,14 +57,15 @@ func parse(t *testing.T, dir string) []*ast.File {
 	return files
 }
 
-var cardLine = regexp.MustCompile(`(?m)^\s+(Owns|Serves|Handles|Sends|Publishes|Follows):\s+(.+)$`)
+// cardLine goes on in lines that are indented further.
+var cardLine = regexp.MustCompile(`(?m)^\s+(Owns|Serves|Handles|Sends|Publishes|Follows):\s+(.+(?:\n\t {5,}.+)*)$`)
 
 func readCard(t *testing.T, files []*ast.File) map[string]string {
 	t.Helper()
 	card := map[string]string{}
 	for _, file := range files {
 		for _, match := range cardLine.FindAllStringSubmatch(file.Doc.Text(), -1) {
-			card[match[1]] = match[2]
+			card[match[1]] = strings.Join(strings.Fields(match[2]), " ")
 		}
 	}
 	require.Len(t, card, 6, "the card has six lines")

@@ -19,3 +19,9 @@ type ForgetPushToken struct {
 	UserID    string `json:"user_id"`
 	PushToken string `json:"push_token"`
 }
+
+// SetStaff notes whether a user belongs to the staff. It is handled by module profile.
+type SetStaff struct {
+	UserID  string `json:"user_id"`
+	IsStaff bool   `json:"is_staff"`
+}

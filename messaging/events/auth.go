@@ -27,6 +27,24 @@ type UserDeactivated struct {
 	By     string `json:"by"`
 }
 
+// UserReactivated tells that an account is active again, and by whom.
+type UserReactivated struct {
+	UserID string `json:"user_id"`
+	By     string `json:"by"`
+}
+
+// EmailVerified tells that the user has proved to read the mail of this address.
+type EmailVerified struct {
+	UserID string `json:"user_id"`
+	Email  string `json:"email"`
+}
+
+// PasswordChanged tells that the password is another one. Reason is change or reset.
+type PasswordChanged struct {
+	UserID string `json:"user_id"`
+	Reason string `json:"reason"`
+}
+
 // SessionRevoked tells that a session ended before its time, or all of a user's when SessionID is nil.
 type SessionRevoked struct {
 	UserID    string  `json:"user_id"`
@@ -69,3 +87,30 @@ func (SessionRevoked) Source() string { return "auth" }
 
 // Subject implements Event.
 func (e SessionRevoked) Subject() string { return e.UserID }
+
+// Type implements Event.
+func (UserReactivated) Type() string { return "user.reactivated" }
+
+// Source implements Event.
+func (UserReactivated) Source() string { return "auth" }
+
+// Subject implements Event.
+func (e UserReactivated) Subject() string { return e.UserID }
+
+// Type implements Event.
+func (EmailVerified) Type() string { return "user.email_verified" }
+
+// Source implements Event.
+func (EmailVerified) Source() string { return "auth" }
+
+// Subject implements Event.
+func (e EmailVerified) Subject() string { return e.UserID }
+
+// Type implements Event.
+func (PasswordChanged) Type() string { return "user.password_changed" }
+
+// Source implements Event.
+func (PasswordChanged) Source() string { return "auth" }
+
+// Subject implements Event.
+func (e PasswordChanged) Subject() string { return e.UserID }

@@ -48,3 +48,8 @@ func (m *Module) record(ctx context.Context, e entry) error {
 		e.action, account, actor, client.Address, client.UserAgent, correlation.From(ctx).Correlation, string(more))
 	return err
 }
+
+// asUser is the context of somebody who has just proved who it is.
+func asUser(ctx context.Context, userID string) context.Context {
+	return identity.With(ctx, identity.Principal{UserID: userID})
+}

@@ -28,6 +28,9 @@ func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
 		return signedIn{}, err
 	}
 	if !match || !account.IsActive {
+		if err := m.record(ctx, entry{action: "login_failed", accountID: account.ID}); err != nil {
+			return signedIn{}, err
+		}
 		return signedIn{}, errCredentials
 	}
 	var reply signedIn
@@ -38,6 +41,9 @@ func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
 		}
 		session, err := m.openSession(ctx, account.ID)
 		if err != nil {
+			return err
+		}
+		if err := m.record(asUser(ctx, account.ID), entry{action: "login", accountID: account.ID, detail: detail{"session_id": session.id}}); err != nil {
 			return err
 		}
 		if err := m.bus.Publish(ctx, events.UserLoggedIn{UserID: account.ID, SessionID: session.id}); err != nil {

@@ -1,16 +1,22 @@
 // Package auth says who somebody is: accounts, passwords, sessions and tokens.
 //
 //	Owns:      schema auth
-//	Serves:    POST /users/ (also /auth/register/), POST /auth/login/, POST /auth/refresh/
+//	Serves:    POST /users/ (also /auth/register/),
+//	           POST /auth/login/, POST /auth/refresh/, POST /auth/logout/,
+//	           GET, DELETE /auth/sessions/, DELETE /auth/sessions/{id}/,
+//	           POST /auth/verify-email/, POST /auth/verify-email/resend/,
+//	           POST /auth/password-reset/, POST /auth/password-reset/confirm/, POST /auth/password-change/,
+//	           GET /auth/activity/, GET /users/{id}/activity/, PATCH /users/{id}/
 //	Handles:   DeactivateAccount
-//	Sends:     CreateProfile, CreatePreferences, DescribeUser
-//	Publishes: UserRegistered, UserLoggedIn, UserDeactivated, SessionRevoked
+//	Sends:     CreateProfile, CreatePreferences, DescribeUser, SendEmail, SetStaff
+//	Publishes: UserRegistered, UserLoggedIn, UserDeactivated, UserReactivated,
+//	           EmailVerified, PasswordChanged, SessionRevoked
 //	Follows:   nothing
 //
 // It promises that an access token of an ended session is refused at once by the instance that
 // ended it and within a second by every other; that a refresh token is changed for one successor,
-// and its use after a grace of 10 s ends the session; and that login tells nobody whether an
-// account exists.
+// and its use after a grace of 10 s ends the session; that a mailed token works once, and a newer one
+// voids it; and that nothing but a registration tells whether an account exists.
 package auth
 
 import (
@@ -30,6 +36,7 @@ type Settings struct {
 	SecretKey       []byte        // signs access tokens, HS256
 	AccessLifetime  time.Duration // of an access token
 	RefreshLifetime time.Duration // of a session that is not refreshed
+	PublicURL       string        // base of the links in mails
 }
 
 // Module is auth, wired.
@@ -41,6 +48,7 @@ type Module struct {
 	tokens      accessTokens
 	revocations *revocations
 	serviceKeys *serviceKeys
+	wishes      bell
 	settings    Settings
 	log         *slog.Logger
 }
@@ -50,7 +58,7 @@ func New(db *postgres.DB, bus *messaging.Bus, settings Settings, log *slog.Logge
 	return &Module{
 		db: db, bus: bus, store: store{db}, passwords: newPasswords(), settings: settings,
 		tokens:      accessTokens{settings.SecretKey, settings.AccessLifetime},
-		revocations: newRevocations(db), serviceKeys: newServiceKeys(db), log: log.With("logger", "auth"),
+		revocations: newRevocations(db), serviceKeys: newServiceKeys(db), wishes: make(bell, 1), log: log.With("logger", "auth"),
 	}
 }
 
@@ -64,6 +72,7 @@ func (m *Module) Run(ctx context.Context) error {
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return m.revocations.run(ctx, m.log) })
 	parts.Go(func() error { return m.serviceKeys.run(ctx) })
+	parts.Go(func() error { return m.runWishes(ctx, m.log) })
 	return parts.Wait()
 }
 
@@ -72,4 +81,16 @@ func (m *Module) Routes(r *web.Router) {
 	web.Handle(r, web.Endpoint{Method: "POST", Path: "/users/", Also: "/auth/register/", Status: 201, Message: "Welcome! Your account has been created."}, m.register)
 	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/login/", Message: "You are signed in."}, m.login)
 	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/refresh/", Message: "Here are your new tokens."}, m.refresh)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/logout/", Access: web.Bearer, Message: "You are signed out."}, m.logout)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/auth/sessions/", Access: web.Bearer, Message: "This is where you are signed in."}, m.listSessions)
+	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/auth/sessions/", Access: web.Bearer, Message: "You are signed out everywhere else."}, m.revokeOtherSessions)
+	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/auth/sessions/{id}/", Access: web.Bearer, Message: "The session has ended."}, m.revokeSession)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/verify-email/", Message: "Your email address is verified."}, m.verifyEmail)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/verify-email/resend/", Message: "If this address has an account that waits for verification, a mail is on its way."}, m.resendVerification)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-reset/", Message: "If this address has an account, a mail is on its way."}, m.requestReset)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-reset/confirm/", Message: "Your password has been reset. Please sign in."}, m.confirmReset)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-change/", Access: web.Bearer, Message: "Your password has been changed. These are your new tokens."}, m.changeOwnPassword)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/auth/activity/", Access: web.Bearer, Message: "This is what happened to your account."}, m.listOwnActivity)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/activity/", Access: web.Staff, Message: "This is what happened to the account."}, m.listActivity)
+	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/{id}/", Access: web.Staff, Message: "The account is up to date."}, m.changeAccount)
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"time"
 
-	"user-service/messaging/events"
 	"user-service/platform/fault"
 	"user-service/platform/identity"
 	"user-service/platform/postgres"
@@ -57,12 +56,20 @@ func (m *Module) refresh(ctx context.Context, in refreshRequest) (tokenPair, err
 			return nil
 		}
 		refused = identity.ErrTokenInvalid
-		return m.endSession(ctx, token.AccountID, token.SessionID, "refresh_token_reused")
+		return m.refuseReuse(ctx, token)
 	})
 	if err = errors.Join(err, refused); err != nil {
 		return tokenPair{}, err
 	}
 	return m.tokensFor(token.AccountID, opened{token.SessionID, tokenText.EncodeToString(successor)})
+}
+
+// refuseReuse ends a session whose old token turns up: somebody else holds a copy of it.
+func (m *Module) refuseReuse(ctx context.Context, token presented) error {
+	if _, err := m.endSessions(ctx, token.AccountID, []string{token.SessionID}, "refresh_token_reused"); err != nil {
+		return err
+	}
+	return m.record(ctx, entry{action: "refresh_token_reused", accountID: token.AccountID, detail: detail{"session_id": token.SessionID}})
 }
 
 func (m *Module) rotate(ctx context.Context, secret []byte, token presented) ([]byte, error) {
@@ -78,15 +85,4 @@ func succeed(secret, salt []byte) []byte {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write(salt)
 	return mac.Sum(nil)
-}
-
-func (m *Module) endSession(ctx context.Context, accountID, sessionID, reason string) error {
-	revoked, err := m.store.revokeSession(ctx, sessionID)
-	if err != nil || !revoked {
-		return err
-	}
-	if err := m.revocations.add(ctx, []string{sessionID}, m.settings.AccessLifetime); err != nil {
-		return err
-	}
-	return m.bus.Publish(ctx, events.SessionRevoked{UserID: accountID, SessionID: &sessionID, Reason: reason})
 }

@@ -83,6 +83,12 @@ func (m *Module) register(ctx context.Context, in registration) (signedIn, error
 		}); err != nil {
 			return err
 		}
+		if err := m.record(asUser(ctx, id), entry{action: "registered", accountID: id}); err != nil {
+			return err
+		}
+		if err := m.sendToken(ctx, id, emailVerification); err != nil {
+			return err
+		}
 		session, err := m.openSession(ctx, id)
 		if err != nil {
 			return err

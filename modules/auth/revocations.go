@@ -54,6 +54,13 @@ func (r *revocations) add(ctx context.Context, sessionIDs []string, lifetime tim
 	return postgres.AfterCommit(ctx, func(context.Context) { r.learn(rows, time.Time{}) })
 }
 
+func (r *revocations) addAccount(ctx context.Context, accountID string, lifetime time.Duration) error {
+	_, err := r.db.Exec(ctx, `
+		INSERT INTO auth.revocations (account_id, expires_at) VALUES ($1, clock_timestamp() + make_interval(secs => $2))`,
+		accountID, lifetime.Seconds())
+	return err
+}
+
 // include judges a session. Its fault is `unavailable` when the database cannot say what was revoked.
 func (r *revocations) include(ctx context.Context, sessionID string) (bool, error) {
 	if !r.knownWithin(revocationsTrusted) {
@@ -105,7 +112,7 @@ func (r *revocations) read(ctx context.Context) error {
 	}
 	var rows []revocation
 	err := r.db.Select(ctx, &rows, `
-		SELECT session_id, expires_at FROM auth.revocations WHERE xid >= $1::xid8 AND expires_at > now()`, r.horizon)
+		SELECT session_id, expires_at FROM auth.revocations WHERE session_id IS NOT NULL AND xid >= $1::xid8 AND expires_at > now()`, r.horizon)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (m *Module) CreateServiceKey(ctx context.Context, name string) (key string,
 		if err != nil {
 			return err
 		}
-		return m.record(ctx, entry{action: "service_key.created", detail: detail{"name": name}})
+		return m.record(ctx, entry{action: "service_key_created", detail: detail{"name": name}})
 	})
 }
 
@@ -89,7 +89,7 @@ func (m *Module) RevokeServiceKey(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		return m.record(ctx, entry{action: "service_key.revoked", detail: detail{"name": name}})
+		return m.record(ctx, entry{action: "service_key_revoked", detail: detail{"name": name}})
 	})
 }
 

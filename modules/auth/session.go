@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"user-service/messaging/commands"
+	"user-service/platform/identity"
 )
 
 // opened is a session with the refresh token its client gets.
@@ -41,7 +42,14 @@ func (m *Module) openSession(ctx context.Context, accountID string) (opened, err
 	secret := make([]byte, secretBytes)
 	_, _ = rand.Read(secret) // never fails, see its documentation
 	session := opened{id: uuid.NewString(), refreshToken: tokenText.EncodeToString(secret)}
-	if err := m.store.addSession(ctx, session.id, accountID, m.settings.RefreshLifetime); err != nil {
+	if err := m.store.addSession(ctx, session.id, accountID, identity.ClientFrom(ctx), m.settings.RefreshLifetime); err != nil {
+		return opened{}, err
+	}
+	spare, err := m.store.tooManySessions(ctx, accountID, maxSessions)
+	if err != nil {
+		return opened{}, err
+	}
+	if _, err := m.endSessions(ctx, accountID, spare, "too_many_sessions"); err != nil {
 		return opened{}, err
 	}
 	return session, m.store.addRefreshToken(ctx, digest(secret), session.id)

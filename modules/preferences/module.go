@@ -1,22 +1,24 @@
 // Package preferences is the channels a user allows.
 //
 //	Owns:      schema preferences
-//	Serves:    GET, PATCH /users/preferences/
+//	Serves:    GET, PATCH /users/preferences/, GET /users/{id}/preferences/
 //	Handles:   CreatePreferences
 //	Sends:     nothing
 //	Publishes: PreferencesChanged
-//	Follows:   UserDeactivated
+//	Follows:   UserDeactivated, UserReactivated
 //
 // It promises that a change is seen by the next message and the next request, on every instance.
 package preferences
 
 import (
 	"context"
+	"errors"
 
 	"user-service/messaging"
 	"user-service/messaging/commands"
 	"user-service/messaging/events"
 	"user-service/platform/cache"
+	"user-service/platform/fault"
 	"user-service/platform/identity"
 	"user-service/platform/postgres"
 	"user-service/platform/web"
@@ -39,12 +41,14 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache) *Module {
 func (m *Module) Subscribe() {
 	messaging.Handle(m.bus, m.create)
 	messaging.Follow(m.bus, m.userDeactivated)
+	messaging.Follow(m.bus, m.userReactivated)
 }
 
 // Routes adds the module's endpoints.
 func (m *Module) Routes(r *web.Router) {
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/preferences/", Access: web.Bearer, Message: "These are your notification preferences."}, m.show)
 	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/preferences/", Access: web.Bearer, Message: "Your notification preferences are up to date."}, m.change)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/preferences/", Access: web.Service, Message: "These are the user's notification preferences."}, m.showOf)
 }
 
 func (m *Module) create(ctx context.Context, c *commands.CreatePreferences) error {
@@ -55,24 +59,64 @@ func cacheKey(userID string) string { return "preferences:" + userID }
 
 func (m *Module) show(ctx context.Context, _ web.None) (commands.Preferences, error) {
 	principal, _ := identity.From(ctx)
-	kept, err := cache.Read(ctx, m.cache, cacheKey(principal.UserID), func(ctx context.Context) (kept, int64, error) {
-		r, err := m.store.byUser(ctx, principal.UserID)
-		return r.kept, r.Version, err
-	})
+	kept, err := m.read(ctx, principal.UserID)
 	if err == nil && !kept.IsActive {
 		err = identity.ErrTokenInvalid
 	}
-	return kept.view(), err
+	return kept.view(), ofNobody(err)
+}
+
+func (m *Module) read(ctx context.Context, userID string) (kept, error) {
+	return cache.Read(ctx, m.cache, cacheKey(userID), func(ctx context.Context) (kept, int64, error) {
+		r, err := m.store.byUser(ctx, userID)
+		return r.kept, r.Version, err
+	})
+}
+
+// ofNobody refuses a token that is signed by our key and names a user we do not have.
+func ofNobody(err error) error {
+	if errors.Is(err, postgres.ErrNoRows) {
+		return identity.ErrTokenInvalid
+	}
+	return err
+}
+
+type userPath struct {
+	ID string `path:"id"`
+}
+
+// ofUser is what sibling services are told; each channel has two names.
+type ofUser struct {
+	UserID string `json:"user_id"`
+	commands.Preferences
+	EmailEnabled bool `json:"email_enabled"`
+	PushEnabled  bool `json:"push_enabled"`
+}
+
+func (m *Module) showOf(ctx context.Context, in userPath) (ofUser, error) {
+	kept, err := m.read(ctx, in.ID)
+	if errors.Is(err, postgres.ErrNoRows) {
+		err = fault.New(fault.NotFound, "not_found", "There is no such user.")
+	}
+	return ofUser{in.ID, kept.view(), kept.Email, kept.Push}, err
 }
 
 // userDeactivated has this module refuse the account's tokens before the instance hears of the end
 // of their sessions.
 func (m *Module) userDeactivated(ctx context.Context, e *events.UserDeactivated) error {
-	r, err := m.store.deactivate(ctx, e.UserID)
+	return m.setActive(ctx, e.UserID, false)
+}
+
+func (m *Module) userReactivated(ctx context.Context, e *events.UserReactivated) error {
+	return m.setActive(ctx, e.UserID, true)
+}
+
+func (m *Module) setActive(ctx context.Context, userID string, active bool) error {
+	r, err := m.store.setActive(ctx, userID, active)
 	if err != nil {
 		return err
 	}
-	return m.cache.Changed(ctx, cacheKey(e.UserID), r.Version, r.kept)
+	return m.cache.Changed(ctx, cacheKey(userID), r.Version, r.kept)
 }
 
 // patch is what a user wishes to be different.
@@ -97,7 +141,7 @@ func (m *Module) change(ctx context.Context, in patch) (commands.Preferences, er
 	var now row
 	err := m.db.InTx(ctx, func(ctx context.Context) (err error) {
 		if now, err = m.store.lock(ctx, principal.UserID); err != nil {
-			return err
+			return ofNobody(err)
 		}
 		if !now.IsActive {
 			return identity.ErrTokenInvalid

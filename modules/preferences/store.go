@@ -2,10 +2,8 @@ package preferences
 
 import (
 	"context"
-	"errors"
 
 	"user-service/messaging/commands"
-	"user-service/platform/identity"
 	"user-service/platform/postgres"
 )
 
@@ -46,18 +44,14 @@ func (s store) update(ctx context.Context, userID string, k kept) (row, error) {
 		WHERE user_id = $1 RETURNING `+columns, userID, k.Email, k.Push)
 }
 
-func (s store) deactivate(ctx context.Context, userID string) (row, error) {
+func (s store) setActive(ctx context.Context, userID string, active bool) (row, error) {
 	return s.one(ctx, `
-		UPDATE preferences.preferences SET is_active = false, version = version + 1, updated_at = now()
-		WHERE user_id = $1 RETURNING `+columns, userID)
+		UPDATE preferences.preferences SET is_active = $2, version = version + 1, updated_at = now()
+		WHERE user_id = $1 RETURNING `+columns, userID, active)
 }
 
-// one refuses a token that is signed by our key and names a user we do not have.
 func (s store) one(ctx context.Context, query string, args ...any) (row, error) {
 	var r row
 	err := s.db.Get(ctx, &r, query, args...)
-	if errors.Is(err, postgres.ErrNoRows) {
-		err = identity.ErrTokenInvalid
-	}
 	return r, err
 }

@@ -20,13 +20,13 @@ func (m *Module) show(ctx context.Context, _ web.None) (commands.User, error) {
 	if err == nil && !u.IsActive { // known here before this instance hears that the session has ended
 		err = identity.ErrTokenInvalid
 	}
-	return u, err
+	return u, ofNobody(err)
 }
 
 func (m *Module) read(ctx context.Context, id string) (commands.User, error) {
 	return cache.Read(ctx, m.cache, cacheKey(id), func(ctx context.Context) (commands.User, int64, error) {
 		u, err := m.store.byID(ctx, id)
-		return u.view(), u.Version, ofNobody(err)
+		return u.view(), u.Version, err
 	})
 }
 

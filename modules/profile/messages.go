@@ -14,7 +14,8 @@ func (m *Module) create(ctx context.Context, c *commands.CreateProfile) error {
 }
 
 func (m *Module) describe(ctx context.Context, c *commands.DescribeUser) (commands.User, error) {
-	return m.read(ctx, c.UserID)
+	u, err := m.read(ctx, c.UserID)
+	return u, ofNobody(err)
 }
 
 func (m *Module) userRegistered(ctx context.Context, e *events.UserRegistered) error {
@@ -34,7 +35,24 @@ func (m *Module) preferencesChanged(ctx context.Context, e *events.PreferencesCh
 }
 
 func (m *Module) userDeactivated(ctx context.Context, e *events.UserDeactivated) error {
-	u, err := m.store.setInactive(ctx, e.UserID)
+	return m.note(ctx, "is_active", e.UserID, false)
+}
+
+func (m *Module) userReactivated(ctx context.Context, e *events.UserReactivated) error {
+	return m.note(ctx, "is_active", e.UserID, true)
+}
+
+func (m *Module) emailVerified(ctx context.Context, e *events.EmailVerified) error {
+	return m.note(ctx, "email_verified", e.UserID, true)
+}
+
+func (m *Module) setStaff(ctx context.Context, c *commands.SetStaff) error {
+	return m.note(ctx, "is_staff", c.UserID, c.IsStaff)
+}
+
+// note keeps what auth says of a user.
+func (m *Module) note(ctx context.Context, flag, userID string, value bool) error {
+	u, err := m.store.setFlag(ctx, flag, userID, value)
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,12 @@
 // of what auth and preferences tell.
 //
 //	Owns:      schema profile
-//	Serves:    GET, PATCH, DELETE /users/profile/ (also /users/me/)
-//	Handles:   CreateProfile, DescribeUser, ForgetPushToken
+//	Serves:    GET, PATCH, DELETE /users/profile/ (also /users/me/),
+//	           GET /users/{id}/, GET /users/{id}/contact/, GET /users/{id}/push-token/
+//	Handles:   CreateProfile, DescribeUser, ForgetPushToken, SetStaff
 //	Sends:     DeactivateAccount
 //	Publishes: ProfileUpdated, PushTokenChanged
-//	Follows:   UserRegistered, UserDeactivated, PreferencesChanged
+//	Follows:   UserRegistered, UserDeactivated, UserReactivated, EmailVerified, PreferencesChanged
 //
 // It promises that what a client wrote is what it reads next, on every instance.
 package profile
@@ -37,7 +38,10 @@ func (m *Module) Subscribe() {
 	messaging.Answer(m.bus, m.describe)
 	messaging.Handle(m.bus, m.forgetPushToken)
 	messaging.Follow(m.bus, m.userRegistered)
+	messaging.Handle(m.bus, m.setStaff)
 	messaging.Follow(m.bus, m.userDeactivated)
+	messaging.Follow(m.bus, m.userReactivated)
+	messaging.Follow(m.bus, m.emailVerified)
 	messaging.Follow(m.bus, m.preferencesChanged)
 }
 
@@ -46,4 +50,7 @@ func (m *Module) Routes(r *web.Router) {
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "This is your profile."}, m.show)
 	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "Your profile is up to date."}, m.change)
 	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "Your account has been deactivated."}, m.leave)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/", Access: web.Service, Message: "This is the user."}, m.showUser)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/contact/", Access: web.Service, Message: "This is how to reach the user."}, m.showContact)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/push-token/", Access: web.Service, Message: "This is the user's device token."}, m.showPushToken)
 }

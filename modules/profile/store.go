@@ -72,11 +72,12 @@ func (s store) setChannels(ctx context.Context, id string, email, push bool) (us
 	return u, err
 }
 
-func (s store) setInactive(ctx context.Context, id string) (user, error) {
+// setFlag sets is_active, email_verified or is_staff.
+func (s store) setFlag(ctx context.Context, flag, id string, value bool) (user, error) {
 	var u user
 	err := s.db.Get(ctx, &u, `
-		UPDATE profile.users SET is_active = false, version = version + 1, updated_at = now()
-		WHERE id = $1 RETURNING `+columns, id)
+		UPDATE profile.users SET `+flag+` = $2, version = version + 1, updated_at = now()
+		WHERE id = $1 RETURNING `+columns, id, value)
 	return u, err
 }
 

@@ -5,7 +5,7 @@
 //	Handles:   nothing
 //	Sends:     ForgetPushToken
 //	Publishes: PushSent, PushSkipped, PushFailed
-//	Follows:   UserRegistered, UserDeactivated, PushTokenChanged, PreferencesChanged
+//	Follows:   UserRegistered, UserDeactivated, UserReactivated, PushTokenChanged, PreferencesChanged
 //
 // It promises one outcome for each request_id: sent, skipped or failed, with its event. A message is
 // handed to the provider twice only when its acceptance was not heard of or could not be recorded:
@@ -40,6 +40,7 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, provider Provi
 func (m *Module) Subscribe() {
 	messaging.Follow(m.bus, m.userRegistered)
 	messaging.Follow(m.bus, m.userDeactivated)
+	messaging.Follow(m.bus, m.userReactivated)
 	messaging.Follow(m.bus, m.pushTokenChanged)
 	messaging.Follow(m.bus, m.preferencesChanged)
 }

@@ -51,6 +51,10 @@ func (m *Module) userDeactivated(ctx context.Context, e *events.UserDeactivated)
 	return m.update(ctx, `UPDATE push.recipients SET is_active = false, version = version + 1 WHERE user_id = $1`, e.UserID)
 }
 
+func (m *Module) userReactivated(ctx context.Context, e *events.UserReactivated) error {
+	return m.update(ctx, `UPDATE push.recipients SET is_active = true, version = version + 1 WHERE user_id = $1`, e.UserID)
+}
+
 func (m *Module) pushTokenChanged(ctx context.Context, e *events.PushTokenChanged) error {
 	return m.update(ctx, `UPDATE push.recipients SET push_token = $2, version = version + 1 WHERE user_id = $1`, e.UserID, e.PushToken)
 }

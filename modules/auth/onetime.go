@@ -1,0 +1,110 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"math"
+	"time"
+
+	"user-service/messaging"
+	"user-service/messaging/commands"
+	"user-service/platform/fault"
+	"user-service/platform/postgres"
+)
+
+// purpose is what a one-time token is good for, and the template of the mail that carries it.
+type purpose string
+
+const (
+	emailVerification purpose = "email_verification"
+	passwordReset     purpose = "password_reset"
+)
+
+// lifetimes of one-time tokens.
+var lifetimes = map[purpose]time.Duration{emailVerification: 24 * time.Hour, passwordReset: time.Hour}
+
+// Mails of one purpose to one account.
+const (
+	mailPause   = time.Minute
+	mailsPerDay = 5
+)
+
+var errInvalidToken = fault.New(fault.Invalid, "invalid_token", "This link is not valid any more: it was used, has expired, or a newer one was sent.")
+
+// sendToken makes a token, which voids the older one, and has it mailed, in the transaction of ctx.
+// It does nothing when a mail was sent less than a minute ago, or five of them in a day.
+func (m *Module) sendToken(ctx context.Context, accountID string, for_ purpose) error {
+	secret := make([]byte, secretBytes)
+	_, _ = rand.Read(secret) // never fails, see its documentation
+	issued, err := m.store.issueToken(ctx, accountID, for_, digest(secret), lifetimes[for_])
+	if err != nil || !issued {
+		return err
+	}
+	user, err := messaging.Ask[commands.User](ctx, m.bus, commands.DescribeUser{UserID: accountID})
+	if err != nil {
+		return err
+	}
+	token := tokenText.EncodeToString(secret)
+	return m.bus.Send(ctx, commands.SendEmail{
+		UserID: accountID, Email: user.Email, Name: user.Name, TemplateCode: string(for_),
+		Token: token, Link: m.link(for_, token), ExpiresInMinutes: int(math.Round(lifetimes[for_].Minutes())),
+	})
+}
+
+// link is the page of the client app that a mail leads to. Opening it uses nothing up: scanners of mail
+// open links too. The page sends the token by POST.
+func (m *Module) link(for_ purpose, token string) string {
+	return m.settings.PublicURL + pages[for_] + "?token=" + token
+}
+
+var pages = map[purpose]string{emailVerification: "/verify-email", passwordReset: "/reset-password"}
+
+// holder finds whose token it is, and leaves it unused.
+func (m *Module) holder(ctx context.Context, token string, for_ purpose) (account, error) {
+	hash, err := tokenHash(token)
+	if err != nil {
+		return account{}, err
+	}
+	a, err := m.store.byToken(ctx, hash, for_)
+	return a, orInvalidToken(err)
+}
+
+// useToken locks the account the token was sent to and uses the token up; `invalid_token` when it is
+// none, or not any more.
+func (m *Module) useToken(ctx context.Context, token string, for_ purpose) (account, error) {
+	hash, err := tokenHash(token)
+	if err != nil {
+		return account{}, err
+	}
+	a, err := m.store.byToken(ctx, hash, for_)
+	if err != nil {
+		return account{}, orInvalidToken(err)
+	}
+	if a, err = m.store.lock(ctx, a.ID); err != nil { // before the token's row, as everybody does
+		return account{}, orInvalidToken(err)
+	}
+	used, err := m.store.useToken(ctx, hash, for_)
+	if err != nil {
+		return account{}, err
+	}
+	if !used || !a.IsActive {
+		return account{}, errInvalidToken
+	}
+	return a, nil
+}
+
+func tokenHash(token string) ([]byte, error) {
+	secret, err := tokenText.DecodeString(token)
+	if err != nil || len(secret) != secretBytes {
+		return nil, errInvalidToken
+	}
+	return digest(secret), nil
+}
+
+func orInvalidToken(err error) error {
+	if errors.Is(err, postgres.ErrNoRows) {
+		return errInvalidToken
+	}
+	return err
+}

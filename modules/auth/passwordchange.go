@@ -1,0 +1,76 @@
+package auth
+
+import (
+	"context"
+	"errors"
+
+	"user-service/platform/fault"
+	"user-service/platform/identity"
+	"user-service/platform/postgres"
+)
+
+type changeBody struct {
+	CurrentPassword string `json:"current_password"`
+	Password        string `json:"password"`
+	PasswordConfirm string `json:"password_confirm"`
+}
+
+var errWrongPassword = fault.Fields{"current_password": {"This is not your current password."}}.Err()
+
+// changeOwnPassword ends every session, the one that asks as well: its access token may be known to
+// whoever knew the password. The reply holds the tokens of a new one.
+func (m *Module) changeOwnPassword(ctx context.Context, in changeBody) (tokenPair, error) {
+	principal, _ := identity.From(ctx)
+	before, err := m.store.byID(ctx, principal.UserID)
+	if err != nil {
+		return tokenPair{}, orTokenInvalid(err)
+	}
+	match, err := m.passwords.matches(ctx, bounded(in.CurrentPassword), before.Password)
+	if err != nil {
+		return tokenPair{}, err
+	}
+	if !match {
+		if err := m.record(ctx, entry{action: "password_change_failed", accountID: before.ID}); err != nil {
+			return tokenPair{}, err
+		}
+		return tokenPair{}, errWrongPassword
+	}
+	if in.Password == in.CurrentPassword {
+		return tokenPair{}, fault.Fields{"password": {"The new password must be another one."}}.Err()
+	}
+	hash, err := m.newPassword(ctx, before.ID, in.Password, in.PasswordConfirm)
+	if err != nil {
+		return tokenPair{}, err
+	}
+	var reply tokenPair
+	err = m.db.InTx(ctx, func(ctx context.Context) error {
+		now, err := m.store.lock(ctx, before.ID)
+		if err != nil {
+			return err
+		}
+		if !now.IsActive {
+			return identity.ErrTokenInvalid
+		}
+		if now.Password != before.Password { // somebody was faster, with the same current password
+			return errWrongPassword
+		}
+		if err := m.changePassword(ctx, now.ID, hash, "change"); err != nil {
+			return err
+		}
+		session, err := m.openSession(ctx, now.ID)
+		if err != nil {
+			return err
+		}
+		reply, err = m.tokensFor(now.ID, session)
+		return err
+	})
+	return reply, err
+}
+
+// orTokenInvalid refuses a token that is signed by our key and names an account we do not have.
+func orTokenInvalid(err error) error {
+	if errors.Is(err, postgres.ErrNoRows) {
+		return identity.ErrTokenInvalid
+	}
+	return err
+}

@@ -1,0 +1,131 @@
+package auth
+
+import (
+	"context"
+	"time"
+
+	"user-service/messaging/events"
+	"user-service/platform/fault"
+	"user-service/platform/identity"
+	"user-service/platform/web"
+)
+
+// maxSessions is how many sessions an account may have; one more ends the one that was used least lately.
+const maxSessions = 100
+
+// sessionView is a session as its owner sees it.
+type sessionView struct {
+	ID         string    `db:"id" json:"id"`
+	Current    bool      `db:"-" json:"current"` // the one that asks
+	Address    string    `db:"address" json:"address"`
+	UserAgent  string    `db:"user_agent" json:"user_agent"`
+	CreatedAt  time.Time `db:"created_at" json:"created_at"`
+	LastUsedAt time.Time `db:"last_used_at" json:"last_used_at"`
+	ExpiresAt  time.Time `db:"expires_at" json:"expires_at"`
+}
+
+func (m *Module) listSessions(ctx context.Context, _ web.None) ([]sessionView, error) {
+	principal, _ := identity.From(ctx)
+	sessions, err := m.store.openSessions(ctx, principal.UserID)
+	for i := range sessions {
+		s := &sessions[i]
+		s.Current = s.ID == principal.SessionID
+		s.CreatedAt, s.LastUsedAt, s.ExpiresAt = s.CreatedAt.UTC(), s.LastUsedAt.UTC(), s.ExpiresAt.UTC()
+	}
+	return sessions, err
+}
+
+func (m *Module) logout(ctx context.Context, _ web.None) (web.None, error) {
+	principal, _ := identity.From(ctx)
+	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
+		if err := m.record(ctx, entry{action: "logout", accountID: principal.UserID}); err != nil {
+			return err
+		}
+		if principal.SessionID == "" { // a token of the original service: it can only be ended with its like
+			return m.endTokensWithoutSession(ctx, principal.UserID)
+		}
+		_, err := m.endSessions(ctx, principal.UserID, []string{principal.SessionID}, "logout")
+		return err
+	})
+}
+
+type sessionPath struct {
+	ID string `path:"id"`
+}
+
+func (m *Module) revokeSession(ctx context.Context, in sessionPath) (web.None, error) {
+	principal, _ := identity.From(ctx)
+	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
+		ended, err := m.endSessions(ctx, principal.UserID, []string{in.ID}, "revoked_by_user")
+		if err != nil {
+			return err
+		}
+		if len(ended) == 0 {
+			return fault.New(fault.NotFound, "not_found", "You have no such session; it may have ended already.")
+		}
+		return m.record(ctx, entry{action: "session_revoked", accountID: principal.UserID, detail: detail{"session_id": in.ID}})
+	})
+}
+
+func (m *Module) revokeOtherSessions(ctx context.Context, _ web.None) (web.None, error) {
+	principal, _ := identity.From(ctx)
+	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
+		sessions, err := m.store.openSessions(ctx, principal.UserID)
+		if err != nil {
+			return err
+		}
+		var others []string
+		for _, session := range sessions {
+			if session.ID != principal.SessionID {
+				others = append(others, session.ID)
+			}
+		}
+		if _, err := m.endSessions(ctx, principal.UserID, others, "revoked_by_user"); err != nil {
+			return err
+		}
+		if err := m.endTokensWithoutSession(ctx, principal.UserID); err != nil {
+			return err
+		}
+		return m.record(ctx, entry{action: "other_sessions_revoked", accountID: principal.UserID})
+	})
+}
+
+// endSessions ends those of ids that are open sessions of the account, and gives them.
+func (m *Module) endSessions(ctx context.Context, accountID string, ids []string, reason string) ([]string, error) {
+	ended, err := m.store.revokeSessions(ctx, accountID, ids)
+	if err != nil || len(ended) == 0 {
+		return nil, err
+	}
+	if err := m.revocations.add(ctx, ended, m.settings.AccessLifetime); err != nil {
+		return nil, err
+	}
+	for _, id := range ended {
+		if err := m.bus.Publish(ctx, events.SessionRevoked{UserID: accountID, SessionID: &id, Reason: reason}); err != nil {
+			return nil, err
+		}
+	}
+	return ended, nil
+}
+
+// endAllSessions ends everything an account is signed in with.
+func (m *Module) endAllSessions(ctx context.Context, accountID, reason string) error {
+	ended, err := m.store.revokeAllSessions(ctx, accountID)
+	if err != nil {
+		return err
+	}
+	if err := m.revocations.add(ctx, ended, m.settings.AccessLifetime); err != nil {
+		return err
+	}
+	if err := m.endTokensWithoutSession(ctx, accountID); err != nil {
+		return err
+	}
+	return m.bus.Publish(ctx, events.SessionRevoked{UserID: accountID, Reason: reason})
+}
+
+// endTokensWithoutSession ends the tokens that the original service issued to an account.
+func (m *Module) endTokensWithoutSession(ctx context.Context, accountID string) error {
+	if err := m.store.endTokensWithoutSession(ctx, accountID); err != nil {
+		return err
+	}
+	return m.revocations.addAccount(ctx, accountID, m.settings.AccessLifetime)
+}

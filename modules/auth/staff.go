@@ -1,0 +1,71 @@
+package auth
+
+import (
+	"context"
+
+	"user-service/messaging"
+	"user-service/messaging/commands"
+	"user-service/platform/fault"
+	"user-service/platform/identity"
+)
+
+type staffPatch struct {
+	ID       string `path:"id"`
+	IsActive *bool  `json:"is_active"`
+	IsStaff  *bool  `json:"is_staff"`
+}
+
+// changeAccount is what staff may do to an account.
+func (m *Module) changeAccount(ctx context.Context, in staffPatch) (user commands.User, err error) {
+	principal, _ := identity.From(ctx)
+	if err := in.sparesOneself(principal.UserID); err != nil {
+		return user, err
+	}
+	err = m.db.InTx(ctx, func(ctx context.Context) error {
+		a, err := m.store.lock(ctx, in.ID)
+		if err != nil {
+			return orNoSuchUser(err)
+		}
+		if in.IsStaff != nil && *in.IsStaff != a.IsStaff {
+			if err := m.setStaff(ctx, a.ID, *in.IsStaff); err != nil {
+				return err
+			}
+		}
+		if in.IsActive != nil {
+			if err := m.setActive(ctx, a.ID, principal.UserID, *in.IsActive); err != nil {
+				return err
+			}
+		}
+		user, err = messaging.Ask[commands.User](ctx, m.bus, commands.DescribeUser{UserID: a.ID})
+		return err
+	})
+	return user, err
+}
+
+// sparesOneself keeps the last of the staff from locking everybody out.
+func (in staffPatch) sparesOneself(userID string) error {
+	fields := fault.Fields{}
+	if in.ID == userID {
+		if in.IsActive != nil && !*in.IsActive {
+			fields.Add("is_active", "You cannot deactivate yourself here; delete your profile instead.")
+		}
+		if in.IsStaff != nil && !*in.IsStaff {
+			fields.Add("is_staff", "You cannot leave the staff by yourself; ask somebody else of it.")
+		}
+	}
+	return fields.Err()
+}
+
+func (m *Module) setStaff(ctx context.Context, accountID string, staff bool) error {
+	if err := m.store.setStaff(ctx, accountID, staff); err != nil {
+		return err
+	}
+	action := "staff_withdrawn"
+	if staff {
+		action = "staff_granted"
+	}
+	if err := m.record(ctx, entry{action: action, accountID: accountID}); err != nil {
+		return err
+	}
+	return m.bus.Send(ctx, commands.SetStaff{UserID: accountID, IsStaff: staff})
+}

@@ -1,0 +1,100 @@
+package auth
+
+import (
+	"context"
+	"time"
+
+	"user-service/platform/identity"
+	"user-service/platform/postgres"
+)
+
+func (s store) addSession(ctx context.Context, id, accountID string, from identity.Client, lifetime time.Duration) error {
+	_, err := s.db.Exec(ctx, `
+		INSERT INTO auth.sessions (id, account_id, address, user_agent, expires_at)
+		VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5))`,
+		id, accountID, from.Address, from.UserAgent, lifetime.Seconds())
+	return err
+}
+
+func (s store) addRefreshToken(ctx context.Context, hash []byte, sessionID string) error {
+	_, err := s.db.Exec(ctx, `INSERT INTO auth.refresh_tokens (hash, session_id) VALUES ($1, $2)`, hash, sessionID)
+	return err
+}
+
+// presented is a refresh token as it was issued, with the state of its session by the clock of the
+// database: all instances agree on it.
+type presented struct {
+	SessionID     string `db:"session_id"`
+	AccountID     string `db:"account_id"`
+	SuccessorSalt []byte `db:"successor_salt"` // nil: not rotated yet
+	InGrace       bool   `db:"in_grace"`
+	Expired       bool   `db:"expired"`
+	Revoked       bool   `db:"revoked"`
+	IsActive      bool   `db:"is_active"`
+}
+
+// lockPresented finds a refresh token and locks its session: rotations of one session queue up.
+// A token in grace is the immediate parent of one that has not been rotated itself.
+func (s store) lockPresented(ctx context.Context, hash []byte, grace time.Duration) (presented, error) {
+	var sessionID string
+	var p presented
+	// Locked by a statement of its own: the next one must see what the previous holder committed.
+	err := s.db.Get(ctx, &sessionID, `
+		SELECT s.id FROM auth.sessions s
+		WHERE s.id = (SELECT session_id FROM auth.refresh_tokens WHERE hash = $1) FOR UPDATE`, hash)
+	if err != nil {
+		return p, err
+	}
+	err = s.db.Get(ctx, &p, `
+		SELECT t.session_id, s.account_id, t.successor_salt,
+		       coalesce(t.rotated_at > now() - make_interval(secs => $2) AND t.generation = s.generation - 1, false) AS in_grace,
+		       s.expires_at < now() AS expired, s.revoked_at IS NOT NULL AS revoked, a.is_active
+		FROM auth.refresh_tokens t JOIN auth.sessions s ON s.id = t.session_id JOIN auth.accounts a ON a.id = s.account_id
+		WHERE t.hash = $1`, hash, grace.Seconds())
+	return p, err
+}
+
+// rotate makes successor the session's current token.
+func (s store) rotate(ctx context.Context, hash, salt, successor []byte, sessionID string, lifetime time.Duration) error {
+	_, err := s.db.Exec(ctx, `
+		WITH used AS (UPDATE auth.refresh_tokens SET rotated_at = now(), successor_salt = $2 WHERE hash = $1),
+		     session AS (
+			UPDATE auth.sessions SET generation = generation + 1, last_used_at = now(), expires_at = now() + make_interval(secs => $5)
+			WHERE id = $4 RETURNING generation)
+		INSERT INTO auth.refresh_tokens (hash, session_id, generation) SELECT $3, $4, generation FROM session`,
+		hash, salt, successor, sessionID, lifetime.Seconds())
+	return err
+}
+
+// openSessions are those that have not ended, the latest used first.
+func (s store) openSessions(ctx context.Context, accountID string) ([]sessionView, error) {
+	sessions := []sessionView{}
+	err := s.db.Select(ctx, &sessions, `
+		SELECT id, address, user_agent, created_at, last_used_at, expires_at FROM auth.sessions
+		WHERE account_id = $1 AND revoked_at IS NULL AND expires_at > now() ORDER BY last_used_at DESC, id`, accountID)
+	return sessions, err
+}
+
+// tooManySessions are the open sessions of an account but the keep that were used last.
+func (s store) tooManySessions(ctx context.Context, accountID string, keep int) (ids []string, err error) {
+	err = s.db.Select(ctx, &ids, `
+		SELECT id FROM auth.sessions WHERE account_id = $1 AND revoked_at IS NULL AND expires_at > now()
+		ORDER BY last_used_at DESC, id OFFSET $2`, accountID, keep)
+	return ids, err
+}
+
+// revokeSessions gives those of ids that were open sessions of the account.
+func (s store) revokeSessions(ctx context.Context, accountID string, ids []string) (ended []string, err error) {
+	err = s.db.Select(ctx, &ended, `
+		UPDATE auth.sessions SET revoked_at = now()
+		WHERE account_id = $1 AND id = ANY ($2::uuid[]) AND revoked_at IS NULL AND expires_at > now() RETURNING id`,
+		accountID, postgres.Array(ids))
+	return ended, err
+}
+
+// revokeAllSessions gives the ids of those that had not ended yet.
+func (s store) revokeAllSessions(ctx context.Context, accountID string) (ended []string, err error) {
+	err = s.db.Select(ctx, &ended, `
+		UPDATE auth.sessions SET revoked_at = now() WHERE account_id = $1 AND revoked_at IS NULL RETURNING id`, accountID)
+	return ended, err
+}

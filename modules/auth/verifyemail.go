@@ -1,0 +1,40 @@
+package auth
+
+import (
+	"context"
+
+	"user-service/messaging/events"
+	"user-service/platform/web"
+)
+
+type tokenBody struct {
+	Token string `json:"token"`
+}
+
+func (m *Module) verifyEmail(ctx context.Context, in tokenBody) (web.None, error) {
+	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
+		a, err := m.useToken(ctx, in.Token, emailVerification)
+		if err != nil {
+			return err
+		}
+		return m.noteVerified(ctx, a)
+	})
+}
+
+// noteVerified is for whoever has shown to read the account's mail.
+func (m *Module) noteVerified(ctx context.Context, a account) error {
+	if a.EmailVerified {
+		return nil
+	}
+	if err := m.store.setEmailVerified(ctx, a.ID); err != nil {
+		return err
+	}
+	if err := m.record(ctx, entry{action: "email_verified", accountID: a.ID}); err != nil {
+		return err
+	}
+	return m.bus.Publish(ctx, events.EmailVerified{UserID: a.ID, Email: a.Email})
+}
+
+func (m *Module) resendVerification(ctx context.Context, in addressed) (web.None, error) {
+	return m.wish(ctx, in, emailVerification)
+}
