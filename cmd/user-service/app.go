@@ -86,7 +86,7 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	}
 
 	a.auth = auth.New(a.db, bus, auth.Settings{
-		SecretKey: c.SecretKey, AccessLifetime: c.AccessLifetime, RefreshLifetime: c.RefreshLifetime,
+		SecretKey: c.SecretKey, AccessLifetime: c.AccessLifetime, RefreshLifetime: c.RefreshLifetime, PublicURL: c.PublicURL,
 	}, log)
 	profile := profile.New(a.db, bus, a.cache)
 	preferences := preferences.New(a.db, bus, a.cache)

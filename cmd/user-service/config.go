@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -34,6 +35,8 @@ type config struct {
 
 	AccessLifetime  time.Duration
 	RefreshLifetime time.Duration
+
+	PublicURL string
 
 	PushProvider    string
 	PushWebhookURL  string
@@ -70,6 +73,8 @@ func loadConfig() (config, []string) {
 
 		AccessLifetime:  e.minutes("JWT_ACCESS_TOKEN_LIFETIME", 60),
 		RefreshLifetime: e.minutes("JWT_REFRESH_TOKEN_LIFETIME", 1440),
+
+		PublicURL: strings.TrimSuffix(e.url("PUBLIC_URL", "http://localhost:8000", "http", "https"), "/"),
 
 		PushProvider:    e.oneOf("PUSH_PROVIDER", "log", "log", "webhook"),
 		PushConcurrency: e.number("PUSH_CONCURRENCY", 32, 1, 10000),

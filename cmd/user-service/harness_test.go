@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,6 +43,7 @@ func newStack(t *testing.T) *stack {
 		AccessLifetime: time.Hour, RefreshLifetime: 24 * time.Hour,
 		PushProvider: "webhook", PushWebhookURL: s.provider.server.URL, PushConcurrency: 8, PushPrefetch: 16,
 		PushRetrySteps: []time.Duration{200 * time.Millisecond, 400 * time.Millisecond},
+		PublicURL:      "https://app.example.com",
 	}
 	return s
 }
@@ -56,6 +59,7 @@ func (s *stack) open(t *testing.T) *postgres.DB {
 // instance is one running service.
 type instance struct {
 	t    *testing.T
+	app  *app
 	base string
 	stop func()
 }
@@ -72,7 +76,7 @@ func (s *stack) start(t *testing.T, changes ...func(*config)) *instance {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.run(ctx) }()
-	i := &instance{t: t, base: "http://127.0.0.1:" + strconv.Itoa(a.rest.Addr().(*net.TCPAddr).Port)}
+	i := &instance{t: t, app: a, base: "http://127.0.0.1:" + strconv.Itoa(a.rest.Addr().(*net.TCPAddr).Port)}
 	i.stop = sync.OnceFunc(func() {
 		cancel()
 		require.NoError(t, <-ended)
@@ -90,6 +94,7 @@ type reply struct {
 	Error   string              `json:"error"`
 	Errors  map[string][]string `json:"errors"`
 	Data    json.RawMessage     `json:"data"`
+	Meta    map[string]any      `json:"meta"`
 }
 
 func (r reply) into(t *testing.T, dest any) {
@@ -141,6 +146,32 @@ type tokens struct {
 func (k tokens) id() string { return k.User["id"].(string) }
 
 const goodPassword = "correct horse battery"
+
+// login signs a user in that register made, with the changes to the request.
+func (i *instance) login(k tokens, changes ...func(*http.Request)) tokens {
+	i.t.Helper()
+	body := fmt.Sprintf(`{"email": %q, "password": %q}`, k.User["email"], goodPassword)
+	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPost, i.base+"/api/v1/auth/login/", strings.NewReader(body))
+	require.NoError(i.t, err)
+	req.Header.Set("Content-Type", "application/json")
+	for _, change := range changes {
+		change(req)
+	}
+	r := i.do(req)
+	require.Equal(i.t, 200, r.Status, r.Error)
+	var in tokens
+	r.into(i.t, &in)
+	return in
+}
+
+// staff makes a user of the staff.
+func (s *stack) staff(i *instance) tokens {
+	i.t.Helper()
+	k := i.register()
+	_, err := s.open(i.t).Exec(i.t.Context(), `UPDATE auth.accounts SET is_staff = true WHERE id = $1`, k.id())
+	require.NoError(i.t, err)
+	return k
+}
 
 // register makes a user with a device token.
 func (i *instance) register(changes ...func(map[string]any)) tokens {
@@ -350,4 +381,34 @@ func (b *broker) length(queue string) int {
 	q, err := b.ch.QueueDeclarePassive(queue, true, false, false, false, nil)
 	require.NoError(b.t, err)
 	return q.Messages
+}
+
+// mail is a command to the Email Service.
+type mail struct {
+	NotificationType string         `json:"notification_type"`
+	UserID           string         `json:"user_id"`
+	TemplateCode     string         `json:"template_code"`
+	Variables        map[string]any `json:"variables"`
+	RequestID        string         `json:"request_id"`
+	Metadata         map[string]any `json:"metadata"`
+}
+
+func (m mail) token() string { return m.Variables["token"].(string) }
+
+// mail takes messages of email.queue, as the Email Service does, until one is to this address.
+func (b *broker) mail(email any, templateCode string) mail {
+	b.t.Helper()
+	var found mail
+	servertest.Eventually(b.t, func() bool {
+		d, ok, err := b.ch.Get("email.queue", true)
+		require.NoError(b.t, err)
+		if !ok {
+			return false
+		}
+		var one mail
+		require.NoError(b.t, json.Unmarshal(d.Body, &one), "%s", d.Body)
+		found = one
+		return one.Metadata["email"] == email && one.TemplateCode == templateCode
+	}, "a mail %s to %v", templateCode, email)
+	return found
 }

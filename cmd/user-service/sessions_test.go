@@ -1,0 +1,109 @@
+package main
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"user-service/platform/servertest"
+)
+
+type session struct {
+	ID         string
+	Current    bool
+	Address    string
+	UserAgent  string    `json:"user_agent"`
+	CreatedAt  time.Time `json:"created_at"`
+	LastUsedAt time.Time `json:"last_used_at"`
+	ExpiresAt  time.Time `json:"expires_at"`
+}
+
+func (i *instance) sessions(k tokens) (sessions []session) {
+	i.t.Helper()
+	r := i.call("GET", "/api/v1/auth/sessions/", k.AccessToken, nil)
+	require.Equal(i.t, 200, r.Status, r.Error)
+	r.into(i.t, &sessions)
+	return sessions
+}
+
+func agent(name string) func(*http.Request) {
+	return func(req *http.Request) { req.Header.Set("User-Agent", name) }
+}
+
+func TestSessionsAreListedAndEnded(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	a, b := s.start(t), s.start(t)
+	listening := s.broker(t).listen()
+	first := a.register()
+	phone, tablet := b.login(first, agent("phone")), a.login(first, agent("tablet"))
+
+	sessions := b.sessions(phone)
+	require.Len(t, sessions, 3)
+	byAgent := map[string]session{}
+	for _, one := range sessions {
+		byAgent[one.UserAgent] = one
+		require.Equal(t, "127.0.0.1", one.Address)
+		require.WithinDuration(t, time.Now(), one.CreatedAt, time.Minute)
+		require.WithinDuration(t, one.LastUsedAt.Add(24*time.Hour), one.ExpiresAt, time.Second)
+		require.Equal(t, one.UserAgent == "phone", one.Current)
+	}
+
+	require.Equal(t, 200, a.call("DELETE", "/api/v1/auth/sessions/"+byAgent["tablet"].ID+"/", phone.AccessToken, nil).Status)
+	ended := time.Now()
+	require.Equal(t, "token_invalid", a.call("GET", "/api/v1/users/me/", tablet.AccessToken, nil).Error, "at once")
+	b.refusesWithinASecond(tablet.AccessToken, ended)
+	_, r := b.refresh(tablet.RefreshToken)
+	require.Equal(t, "token_invalid", r.Error)
+	require.Len(t, a.sessions(phone), 2)
+
+	require.Equal(t, 200, b.call("DELETE", "/api/v1/auth/sessions/", phone.AccessToken, nil).Status)
+	require.Equal(t, "token_invalid", b.call("GET", "/api/v1/users/me/", first.AccessToken, nil).Error)
+	a.refusesWithinASecond(first.AccessToken, time.Now())
+	only := a.sessions(phone)
+	require.Len(t, only, 1)
+	require.True(t, only[0].Current)
+
+	require.Equal(t, 200, a.call("POST", "/api/v1/auth/logout/", phone.AccessToken, nil).Status)
+	require.Equal(t, "token_invalid", a.call("POST", "/api/v1/auth/logout/", phone.AccessToken, nil).Error)
+	b.refusesWithinASecond(phone.AccessToken, time.Now())
+	_, r = a.refresh(phone.RefreshToken)
+	require.Equal(t, "token_invalid", r.Error)
+
+	servertest.Eventually(t, func() bool { return len(listening.of(first.id(), "session.revoked")) == 3 }, "an event for each")
+	told := listening.of(first.id(), "session.revoked")
+	require.Equal(t, map[string]any{"user_id": first.id(), "session_id": byAgent["tablet"].ID, "reason": "revoked_by_user"}, told[0].Data)
+	require.Equal(t, map[string]any{"user_id": first.id(), "session_id": only[0].ID, "reason": "logout"}, told[2].Data)
+}
+
+func TestNobodyEndsTheSessionOfAnother(t *testing.T) {
+	t.Parallel()
+	i := newStack(t).start(t)
+	owner, other := i.register(), i.register()
+	id := i.sessions(owner)[0].ID
+	for _, path := range []string{id, uuid.NewString(), "nonsense", "%00"} {
+		r := i.call("DELETE", "/api/v1/auth/sessions/"+path+"/", other.AccessToken, nil)
+		require.Equal(t, 404, r.Status, path)
+		require.Equal(t, "not_found", r.Error)
+	}
+	require.Len(t, i.sessions(owner), 1)
+}
+
+// TestHundredAndFirstSessionEndsTheOneUsedLeastLately keeps an account from being filled with sessions.
+func TestHundredAndFirstSessionEndsTheOneUsedLeastLately(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i := s.start(t)
+	k := i.register()
+	_, err := s.open(t).Exec(t.Context(), `
+		INSERT INTO auth.sessions (id, account_id, expires_at, last_used_at)
+		SELECT gen_random_uuid(), $1, now() + interval '1 day', now() + n * interval '1 second' FROM generate_series(1, 99) n`, k.id())
+	require.NoError(t, err)
+	require.Len(t, i.sessions(k), 100)
+	last := i.login(k)
+	require.Equal(t, 401, i.call("GET", "/api/v1/users/me/", k.AccessToken, nil).Status)
+	require.Len(t, i.sessions(last), 100)
+}
