@@ -18,7 +18,7 @@ type Bus struct {
 	inline   *inline
 }
 
-// NewBus makes a bus whose events leave through outbox.
+// NewBus makes a bus whose events and mails leave through outbox.
 func NewBus(outbox *Outbox) (*Bus, error) {
 	b := &Bus{inline: &inline{handlers: map[string]cqrs.CommandHandler{}, followers: map[string][]cqrs.EventHandler{}}}
 	var err error
@@ -34,6 +34,7 @@ func NewBus(outbox *Outbox) (*Bus, error) {
 		Marshaler:            plainJSON{},
 		OnPublish:            describe,
 	})
+	Handle(b, outbox.sendEmail)
 	return b, err
 }
 

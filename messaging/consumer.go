@@ -18,17 +18,18 @@ const handleWithin = 30 * time.Second
 // settleWithin bounds the acks and commits that are left when the last handler has ended.
 const settleWithin = time.Second
 
-// Consumer takes messages from push.queue. Handle decides; Failed is told, after the message is safe
-// in the failed queue, what became of one that never can be handled.
+// Consumer takes messages from a queue. Handle decides; Failed is told, after the message is safe in
+// the failed queue, what became of one that never can be handled.
 type Consumer struct {
+	Queue       string      // of the topology's, which has queues for its retries
 	Connection  *Connection // for consuming
 	Publisher   *Publisher  // for retries and dead letters; over another connection
 	Topology    Topology
 	Prefetch    int
 	Concurrency int
 	Handle      func(ctx context.Context, d Delivery) error
-	Failed      func(ctx context.Context, d Delivery, why *Permanent) error
-	Breaker     Breaker // of what Handle depends on
+	Failed      func(ctx context.Context, d Delivery, why *Permanent) error // nil: nobody is told
+	Breaker     Breaker                                                     // of what Handle depends on; nil for none
 	Log         *slog.Logger
 	Registry    prometheus.Registerer
 }
@@ -44,14 +45,16 @@ func (c Consumer) Run(ctx context.Context, grace time.Duration) error {
 	// breaker is neither a failure nor an attempt.
 	router.AddMiddleware(
 		correlate,
-		measure(c.Registry, c.Log),
-		poison{c.Publisher, c.Topology, c.Failed, c.Log.With("logger", "consumer"), ctx.Done()}.middleware,
-		retry{c.Publisher, c.Topology}.middleware,
+		measure(c.Registry, c.Queue, c.Log),
+		poison{c.Publisher, c.Topology, c.Queue, c.Failed, c.Log.With("logger", "consumer"), ctx.Done()}.middleware,
+		retry{c.Publisher, c.Topology, c.Queue}.middleware,
 		middleware.Recoverer,
-		hold(c.Breaker, ctx.Done()),
 	)
+	if c.Breaker != nil {
+		router.AddMiddleware(hold(c.Breaker, ctx.Done()))
+	}
 	subscriber := newSubscriber(c.Connection, c.Prefetch, c.Concurrency, c.Log)
-	router.AddConsumerHandler("push", c.Topology.PushQueue, subscriber, func(msg *message.Message) error {
+	router.AddConsumerHandler(c.Queue, c.Queue, subscriber, func(msg *message.Message) error {
 		// Watermill's Timeout would leave its cancelled context on the message, for the next try too.
 		ctx, cancel := context.WithTimeout(msg.Context(), handleWithin)
 		defer cancel()
@@ -62,12 +65,18 @@ func (c Consumer) Run(ctx context.Context, grace time.Duration) error {
 
 // runRouter runs router until ctx ends and then waits for what is in the works. The router itself
 // waits for its handlers only; the acks and commits of their messages come after.
-func runRouter(ctx context.Context, router *message.Router, subscriber message.Subscriber) error {
+func runRouter(ctx context.Context, router *message.Router, subscribers ...message.Subscriber) error {
 	stop := context.AfterFunc(ctx, func() { _ = router.Close() })
 	defer stop()
 	err := router.Run(context.WithoutCancel(ctx))
 	settled := make(chan error, 1)
-	go func() { settled <- subscriber.Close() }()
+	go func() {
+		var errs []error
+		for _, subscriber := range subscribers {
+			errs = append(errs, subscriber.Close())
+		}
+		settled <- errors.Join(errs...)
+	}()
 	select {
 	case closeErr := <-settled:
 		return errors.Join(err, closeErr)

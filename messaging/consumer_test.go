@@ -61,7 +61,7 @@ func (b *broker) requireSettled(t testing.TB, stop func()) {
 	stop()
 	queues := []string{b.topology.PushQueue, b.topology.FailedQueue}
 	for _, step := range b.topology.RetrySteps {
-		queues = append(queues, b.topology.RetryQueue(step))
+		queues = append(queues, b.topology.RetryQueue(b.topology.PushQueue, step))
 	}
 	for _, queue := range queues {
 		require.Zero(t, b.depth(t, queue), queue)

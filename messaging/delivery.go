@@ -7,12 +7,13 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// Delivery is one message of push.queue as its handler sees it.
+// Delivery is one message of a queue as its handler sees it.
 type Delivery struct {
 	Body      []byte
-	MessageID string // AMQP property; "" when the producer set none
-	Priority  int    // AMQP property
-	Attempt   int    // 1 for the first
+	MessageID string    // AMQP property; "" when the producer set none
+	Priority  int       // AMQP property
+	Time      time.Time // AMQP property timestamp; zero when the producer set none
+	Attempt   int       // 1 for the first
 }
 
 const (
@@ -41,7 +42,7 @@ const maxAttempts = 1000
 
 func deliveryFrom(msg *message.Message) Delivery {
 	d := deliveryOf(msg)
-	return Delivery{Body: d.Body, MessageID: d.MessageId, Priority: int(d.Priority), Attempt: attemptsBefore(msg) + 1}
+	return Delivery{Body: d.Body, MessageID: d.MessageId, Priority: int(d.Priority), Time: d.Timestamp, Attempt: attemptsBefore(msg) + 1}
 }
 
 // attemptsBefore starts anew with a message that somebody moved back from the failed queue.

@@ -20,6 +20,10 @@
 // transaction that waited for RabbitMQ's confirms. watermill-sql's own subscriber waits for every
 // older transaction of the whole cluster and deletes nothing.
 //
+// Events and mails leave by lanes of their own, so that a mail that no queue takes holds up no event.
+// A mail is carried by itself and mandatory: an event may be dropped when nobody has bound it, a mail
+// may not. It holds a token that only its reader may see, so its command and its row are never logged.
+//
 // Each event has a sequence without gaps per user and source, which is also what keeps them in
 // order: to take the next number a transaction locks it until it commits.
 //
@@ -29,7 +33,7 @@
 // the stock ones publish one message per channel without a time limit, deadlock after a lost
 // connection, handle one message at a time, and hand out empty messages when a queue goes away.
 //
-// A message of push.queue goes through correlate → measure → poison → retry → Recoverer → hold →
+// A message of a queue goes through correlate → measure → poison → retry → Recoverer → hold →
 // handler. A Permanent error goes to the failed queue; any other waits outside the queue in a TTL
 // queue and comes back; while a circuit breaker is open, messages are held and nothing counts as an
 // attempt.

@@ -51,14 +51,15 @@ func noteFate(msg *message.Message, name string, cause error) {
 	}
 }
 
-// measure counts and times messages by their fate, and writes one line for each.
-func measure(registry prometheus.Registerer, log *slog.Logger) message.HandlerMiddleware {
+// measure counts and times messages by their queue and fate, and writes one line for each.
+func measure(registry prometheus.Registerer, queue string, log *slog.Logger) message.HandlerMiddleware {
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "push_message_duration_seconds", Help: "Time a push message was in the works, by its fate (handled, retried, failed, returned).",
-		Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12),
+		Name: "queue_message_duration_seconds", Help: "Time a message of a queue was in the works, by its fate (handled, retried, failed, returned).",
+		ConstLabels: prometheus.Labels{"queue": queue}, // so that one registry takes many consumers
+		Buckets:     prometheus.ExponentialBuckets(0.001, 2.5, 12),
 	}, []string{"fate"})
 	registry.MustRegister(seconds)
-	log = log.With("logger", "consumer")
+	log = log.With("logger", "consumer", "queue", queue)
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
 			start := time.Now()

@@ -12,7 +12,7 @@ import (
 func TestMessagesAreCountedByTheirFate(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	middleware := measure(registry, silent)
+	middleware := measure(registry, "push.queue", silent)
 	for _, fate := range []error{nil, nil, errors.New("given back")} {
 		_, err := middleware(func(*message.Message) ([]*message.Message, error) { return nil, fate })(message.NewMessage("1", nil))
 		require.Equal(t, fate, err)
@@ -24,4 +24,5 @@ func TestMessagesAreCountedByTheirFate(t *testing.T) {
 		got[metric.Label[0].GetValue()] = metric.Histogram.GetSampleCount()
 	}
 	require.Equal(t, map[string]uint64{"handled": 2, "returned": 1}, got)
+	require.NotPanics(t, func() { measure(registry, "another.queue", silent) })
 }

@@ -15,12 +15,15 @@ import (
 
 // Outbox keeps what is to leave the service, in the transaction of its cause.
 type Outbox struct {
-	db   *postgres.DB
-	wake chan struct{} // the relay of this process: there is something to carry
+	db       *postgres.DB
+	wake     chan struct{} // the relay of this process: there is an event to carry
+	wakeMail chan struct{} // likewise, a mail
 }
 
 // NewOutbox makes the outbox of db.
-func NewOutbox(db *postgres.DB) *Outbox { return &Outbox{db: db, wake: make(chan struct{}, 1)} }
+func NewOutbox(db *postgres.DB) *Outbox {
+	return &Outbox{db: db, wake: make(chan struct{}, 1), wakeMail: make(chan struct{}, 1)}
+}
 
 // Publish implements message.Publisher. The messages of one call share one context.
 func (o *Outbox) Publish(topic string, messages ...*message.Message) error {
@@ -37,20 +40,25 @@ func (o *Outbox) Publish(topic string, messages ...*message.Message) error {
 	if err := publisher.Publish(topic, messages...); err != nil {
 		return err
 	}
-	return postgres.AfterCommit(ctx, func(context.Context) { o.ring() })
+	wake := o.wake
+	if topic == mailTopic {
+		wake = o.wakeMail
+	}
+	return postgres.AfterCommit(ctx, func(context.Context) { ring(wake) })
 }
 
 // Close implements message.Publisher.
 func (o *Outbox) Close() error { return nil }
 
-func (o *Outbox) ring() {
+func ring(wake chan<- struct{}) {
 	select {
-	case o.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default: // it has not looked since the last ring
 	}
 }
 
-// outboxSchema writes one row for each message, with the next number of its user and source.
+// outboxSchema writes one row for each message: an event with the next number of its user and source,
+// a mail without.
 type outboxSchema struct{ wsql.DefaultPostgreSQLSchema }
 
 // insertOutbox locks the number until the transaction ends, so that the positions of one user and
@@ -63,13 +71,20 @@ const insertOutbox = `
 	INSERT INTO messaging.outbox (id, topic, source, subject, sequence, correlation_id, traceparent, data)
 	SELECT $3, $4, $2, $1, last, $5, $6, $7 FROM next`
 
+const insertMail = `
+	INSERT INTO messaging.outbox (subject, source, id, topic, sequence, correlation_id, traceparent, data)
+	VALUES ($1, $2, $3, $4, 0, $5, $6, $7)`
+
 // InsertQuery implements wsql.SchemaAdapter.
 func (outboxSchema) InsertQuery(topic string, messages message.Messages) (wsql.Query, error) {
 	if len(messages) != 1 {
 		return wsql.Query{}, errors.New("messaging: the outbox takes one message at a time")
 	}
-	msg := messages[0]
-	return wsql.Query{Query: insertOutbox, Args: []any{
+	msg, insert := messages[0], insertOutbox
+	if topic == mailTopic {
+		insert = insertMail
+	}
+	return wsql.Query{Query: insert, Args: []any{
 		msg.Metadata[metaSubject], msg.Metadata[metaSource], msg.UUID, topic,
 		msg.Metadata[metaCorrelation], msg.Metadata[metaTraceparent], json.RawMessage(msg.Payload),
 	}}, nil

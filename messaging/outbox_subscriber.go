@@ -13,21 +13,44 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
 
 	"user-service/platform/postgres"
 )
 
 const (
-	relayBatch = 500
 	relayPoll  = time.Second           // the safety net: a ring may come from another process, or be lost
 	relayPause = time.Second           // after a batch that could not be carried
 	relayTurn  = 20 * time.Millisecond // while another relay is at work: it may not see what this one was woken for
-	relayLock  = 0x6f7574626f78        // "outbox": who holds it carries, and nobody waits for it inside a transaction
+)
+
+// lane is one of the two ways out of the outbox. A mail that no queue takes waits there for as long
+// as it must, and holds up no event.
+type lane struct {
+	name  string
+	batch int
+	take  string // deletes first: the rows are back when the transaction is not committed
+	lock  int64  // who holds it carries, and nobody waits for it inside a transaction
+}
+
+const rowColumns = ` position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at`
+
+var (
+	eventLane = lane{name: "events", batch: 500, lock: 0x6f7574626f78, take: `
+	DELETE FROM messaging.outbox WHERE position IN (
+		SELECT position FROM messaging.outbox WHERE topic <> 'email' ORDER BY position LIMIT $1)
+	RETURNING` + rowColumns}
+	// One by one: of a batch that was refused in part, those taken would be sent again and again.
+	mailLane = lane{name: "mails", batch: 1, lock: 0x6f7574626f79, take: `
+	DELETE FROM messaging.outbox WHERE position IN (
+		SELECT position FROM messaging.outbox WHERE topic = 'email' ORDER BY position LIMIT $1)
+	RETURNING` + rowColumns}
 )
 
 // outboxSubscriber reads the outbox: one Watermill message is one batch of rows, found by
 // batchOf. An ack deletes them, in the transaction that read them; a nack leaves them.
 type outboxSubscriber struct {
+	lane lane
 	db   *postgres.DB
 	wake <-chan struct{}
 	conn *Connection // over which the rows will leave
@@ -38,8 +61,8 @@ type outboxSubscriber struct {
 	running   sync.WaitGroup
 }
 
-func newOutboxSubscriber(o *Outbox, conn *Connection, log *slog.Logger) *outboxSubscriber {
-	return &outboxSubscriber{db: o.db, wake: o.wake, conn: conn, log: log.With("logger", "relay"), closing: make(chan struct{})}
+func newOutboxSubscriber(db *postgres.DB, l lane, wake <-chan struct{}, conn *Connection, log *slog.Logger) *outboxSubscriber {
+	return &outboxSubscriber{lane: l, db: db, wake: wake, conn: conn, log: log.With("logger", "relay", "lane", l.name), closing: make(chan struct{})}
 }
 
 // outboxRow is one message on its way out.
@@ -54,6 +77,13 @@ type outboxRow struct {
 	Traceparent   string          `db:"traceparent"`
 	Data          json.RawMessage `db:"data"`
 	CreatedAt     time.Time       `db:"created_at"`
+}
+
+func (r outboxRow) headers() amqp.Table {
+	if r.Traceparent == "" {
+		return nil
+	}
+	return amqp.Table{metaTraceparent: r.Traceparent}
 }
 
 type batchKey struct{}
@@ -78,7 +108,7 @@ func (s *outboxSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *mes
 			case err != nil && !errors.Is(err, errStopping):
 				s.log.Warn("outbox not carried, trying again", "error", err)
 				s.rest(ctx, relayPause, nil)
-			case n < relayBatch:
+			case n < s.lane.batch:
 				s.rest(ctx, relayPoll, s.wake)
 			}
 		}
@@ -113,14 +143,14 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 	// A batch under way is finished also when the subscription ends.
 	err = s.db.InTx(context.WithoutCancel(ctx), func(tx context.Context) error {
 		var leader bool
-		if err := s.db.Get(tx, &leader, `SELECT pg_try_advisory_xact_lock($1)`, int64(relayLock)); err != nil {
+		if err := s.db.Get(tx, &leader, `SELECT pg_try_advisory_xact_lock($1)`, s.lane.lock); err != nil {
 			return err
 		}
 		if !leader {
 			return errNotMyTurn
 		}
 		var rows []outboxRow
-		if err := s.db.Select(tx, &rows, takeBatch, relayBatch); err != nil {
+		if err := s.db.Select(tx, &rows, s.lane.take, s.lane.batch); err != nil {
 			return fmt.Errorf("take a batch: %w", err)
 		}
 		if n = len(rows); n == 0 {
@@ -143,9 +173,3 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 	})
 	return n, err
 }
-
-// takeBatch deletes first: the rows are back when the transaction is not committed.
-const takeBatch = `
-	DELETE FROM messaging.outbox WHERE position IN (
-		SELECT position FROM messaging.outbox ORDER BY position LIMIT $1)
-	RETURNING position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at`

@@ -17,7 +17,8 @@ import (
 type poison struct {
 	publisher *Publisher
 	topology  Topology
-	failed    func(ctx context.Context, d Delivery, why *Permanent) error
+	queue     string                                                      // where the messages come from
+	failed    func(ctx context.Context, d Delivery, why *Permanent) error // may be nil
 	log       *slog.Logger
 	stopping  <-chan struct{}
 }
@@ -34,6 +35,9 @@ func (p poison) middleware(next message.HandlerFunc) message.HandlerFunc {
 			return nil, err
 		}
 		noteFate(msg, "failed", why)
+		if p.failed == nil {
+			return nil, nil
+		}
 		return nil, p.record(msg, why)
 	}
 }
@@ -80,6 +84,6 @@ func (p poison) deadLetter(msg *message.Message, why *Permanent) outgoing {
 	publishing.Headers[headerReason] = why.Reason
 	publishing.Headers[headerDetail] = strings.ToValidUTF8(why.Detail[:min(len(why.Detail), maxDetail)], "")
 	publishing.Headers[headerAttempts] = int64(attemptsBefore(msg) + 1)
-	publishing.Headers["x-original-queue"] = p.topology.PushQueue
+	publishing.Headers["x-original-queue"] = p.queue
 	return outgoing{exchange: p.topology.DLX, key: failedKey, mandatory: true, Publishing: publishing}
 }

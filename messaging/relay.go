@@ -11,7 +11,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// Relay carries the outbox to RabbitMQ. Any number may run: one at a time carries, in order.
+// Relay carries the outbox to RabbitMQ. Any number may run: one at a time carries the events, in
+// order, and one the mails.
 type Relay struct {
 	Outbox    *Outbox
 	Publisher *Publisher
@@ -25,12 +26,14 @@ func (r Relay) Run(ctx context.Context, grace time.Duration) error {
 	if err != nil {
 		return err
 	}
-	subscriber := newOutboxSubscriber(r.Outbox, r.Publisher.conn, r.Log)
-	router.AddConsumerHandler("relay", "outbox", subscriber, r.carry)
-	return runRouter(ctx, router, subscriber)
+	events := newOutboxSubscriber(r.Outbox.db, eventLane, r.Outbox.wake, r.Publisher.conn, r.Log)
+	mails := newOutboxSubscriber(r.Outbox.db, mailLane, r.Outbox.wakeMail, r.Publisher.conn, r.Log)
+	router.AddConsumerHandler("relay of "+eventLane.name, eventLane.name, events, r.carryEvents)
+	router.AddConsumerHandler("relay of "+mailLane.name, mailLane.name, mails, r.carryMails)
+	return runRouter(ctx, router, events, mails)
 }
 
-func (r Relay) carry(batch *message.Message) error {
+func (r Relay) carryEvents(batch *message.Message) error {
 	rows := batchOf(batch)
 	messages := make([]outgoing, len(rows))
 	for i, row := range rows {
@@ -42,12 +45,24 @@ func (r Relay) carry(batch *message.Message) error {
 			exchange: r.Topology.Events, key: row.Topic, // not mandatory: an event nobody has bound yet is fine to drop
 			Publishing: amqp.Publishing{
 				ContentType: cloudEventType, MessageId: row.ID.String(), Type: row.Topic,
-				CorrelationId: row.CorrelationID, Timestamp: row.CreatedAt, Body: event,
+				CorrelationId: row.CorrelationID, Timestamp: row.CreatedAt, Headers: row.headers(), Body: event,
 			},
-		}
-		if row.Traceparent != "" {
-			messages[i].Headers = amqp.Table{metaTraceparent: row.Traceparent}
 		}
 	}
 	return r.Publisher.publish(batch.Context(), messages...)
+}
+
+// carryMails fails for as long as no queue takes a mail; each time the publisher declares again what
+// may have been deleted.
+func (r Relay) carryMails(batch *message.Message) error {
+	for _, row := range batchOf(batch) {
+		mail, err := row.email(r.Topology)
+		if err != nil {
+			return fmt.Errorf("mail %s: %w", row.ID, err)
+		}
+		if err := r.Publisher.publish(batch.Context(), mail); err != nil {
+			return fmt.Errorf("mail %s: %w", row.ID, err)
+		}
+	}
+	return nil
 }

@@ -194,9 +194,9 @@ func TestRelayDoesNotWaitForAnotherOne(t *testing.T) {
 	s := newSender(t)
 	s.publish(t, changed(newUser()))
 	require.NoError(t, s.db.InTx(t.Context(), func(other context.Context) error {
-		_, err := s.db.Exec(other, "SELECT pg_advisory_xact_lock($1)", int64(relayLock))
+		_, err := s.db.Exec(other, "SELECT pg_advisory_xact_lock($1)", eventLane.lock)
 		require.NoError(t, err)
-		_, err = newOutboxSubscriber(s.outbox, nil, silent).carry(t.Context(), nil)
+		_, err = newOutboxSubscriber(s.db, eventLane, nil, nil, silent).carry(t.Context(), nil)
 		require.ErrorIs(t, err, errNotMyTurn)
 		return nil
 	}))

@@ -15,6 +15,7 @@ import (
 type retry struct {
 	publisher *Publisher
 	topology  Topology
+	queue     string // that gives the messages and gets them back
 }
 
 func (r retry) middleware(next message.HandlerFunc) message.HandlerFunc {
@@ -50,7 +51,7 @@ func (r retry) park(msg *message.Message, attempts int, step time.Duration, unti
 		publishing.Headers[headerNotBefore] = until.UnixMilli()
 	}
 	return r.publisher.publish(msg.Context(), outgoing{
-		key: r.topology.RetryQueue(step), mandatory: true, Publishing: publishing,
+		key: r.topology.RetryQueue(r.queue, step), mandatory: true, Publishing: publishing,
 	})
 }
 

@@ -170,7 +170,7 @@ func TestDeletedRetryQueueIsDeclaredAgain(t *testing.T) {
 		}
 		return nil
 	}})
-	_, err := b.ch.QueueDelete(b.topology.RetryQueue(b.topology.RetrySteps[0]), false, false, false)
+	_, err := b.ch.QueueDelete(b.topology.RetryQueue(b.topology.PushQueue, b.topology.RetrySteps[0]), false, false, false)
 	require.NoError(t, err)
 	b.put(t, amqp.Publishing{})
 	for <-attempts != 2 {

@@ -165,6 +165,9 @@ func (b *broker) consume(t testing.TB, c Consumer) (stop func()) {
 	if c.Failed == nil {
 		c.Failed = func(context.Context, Delivery, *Permanent) error { return nil }
 	}
+	if c.Queue == "" {
+		c.Queue = b.topology.PushQueue
+	}
 	if c.Prefetch == 0 {
 		c.Prefetch, c.Concurrency = 16, 8
 	}

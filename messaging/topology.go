@@ -13,11 +13,15 @@ import (
 
 // Names that siblings share, CONTRACT "Messages".
 const (
-	emailQueue = "email.queue"
+	emailQueue = "email.queue" // of the Email Service
 	emailKey   = "email"
 	pushKey    = "push"
 	failedKey  = "failed"
 )
+
+// MailQueue holds the mails that this service sends itself, when Topology.OwnMail says so. It is not
+// email.queue, where other producers' mails are too.
+const MailQueue = "user-service.email"
 
 // Topology is what must be there before anything is published or consumed. It is declared on every
 // new connection, so a broker that lost it gets it back.
@@ -28,15 +32,32 @@ type Topology struct {
 	PushQueue   string
 	FailedQueue string
 	RetrySteps  []time.Duration
+	OwnMail     bool // mails go to MailQueue instead of email.queue
 
 	// Logged holds what was already said of things that are declared otherwise. Share it between
 	// connections.
 	Logged *sync.Map
 }
 
-// RetryQueue is the queue that gives a message back after step.
-func (t Topology) RetryQueue(step time.Duration) string {
-	return strings.TrimSuffix(t.PushQueue, ".queue") + ".retry." + shortDuration(step)
+// mailRoute is where mails are published.
+func (t Topology) mailRoute() (exchange, key string) {
+	if t.OwnMail {
+		return "", MailQueue
+	}
+	return t.Exchange, emailKey
+}
+
+// consumed are the queues this service takes messages from.
+func (t Topology) consumed() []string {
+	if t.OwnMail {
+		return []string{t.PushQueue, MailQueue}
+	}
+	return []string{t.PushQueue}
+}
+
+// RetryQueue is the queue that gives a message back to queue after step.
+func (t Topology) RetryQueue(queue string, step time.Duration) string {
+	return strings.TrimSuffix(queue, ".queue") + ".retry." + shortDuration(step)
 }
 
 // shortDuration writes 10m for 10m0s.
@@ -89,10 +110,15 @@ func (t Topology) Declare(conn *amqp.Connection, log *slog.Logger) error {
 		queue(emailQueue, work), queue(t.PushQueue, work), queue(t.FailedQueue, nil),
 		binding(emailQueue, emailKey, t.Exchange), binding(t.PushQueue, pushKey, t.Exchange), binding(t.FailedQueue, failedKey, t.DLX),
 	}
-	for _, step := range t.RetrySteps {
-		wanted = append(wanted, queue(t.RetryQueue(step), amqp.Table{
-			"x-message-ttl": step.Milliseconds(), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": t.PushQueue,
-		}))
+	if t.OwnMail {
+		wanted = append(wanted, queue(MailQueue, work))
+	}
+	for _, name := range t.consumed() {
+		for _, step := range t.RetrySteps {
+			wanted = append(wanted, queue(t.RetryQueue(name, step), amqp.Table{
+				"x-message-ttl": step.Milliseconds(), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": name,
+			}))
+		}
 	}
 	for _, d := range wanted {
 		if err := t.declare(conn, log, d.what, d.how); err != nil {

@@ -30,6 +30,15 @@ func (b *broker) manage(t testing.TB, kind, rest string, into any) {
 func TestTopologyIsTheContracts(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t, 10*time.Second, time.Minute, 10*time.Minute, time.Hour)
+	b.requireTopology(t)
+	b.topology.OwnMail = true
+	require.NoError(t, b.topology.Declare(dial(t, b.url), silent))
+	b.requireTopology(t)
+}
+
+// requireTopology compares what the broker has with the contract, and with what is kept for mails.
+func (b *broker) requireTopology(t *testing.T) {
+	t.Helper()
 	type thing struct {
 		Name      string
 		Type      string
@@ -37,12 +46,15 @@ func TestTopologyIsTheContracts(t *testing.T) {
 		Arguments map[string]any
 	}
 	work := map[string]any{"x-dead-letter-exchange": "notifications.dlx", "x-dead-letter-routing-key": "failed", "x-max-priority": 10.0}
-	retry := func(milliseconds float64) map[string]any {
-		return map[string]any{"x-message-ttl": milliseconds, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "push.queue"}
+	wanted := map[string]map[string]any{"email.queue": work, "push.queue": work, "failed.queue": {}}
+	retried := map[string]string{"push.queue": "push.retry."}
+	if b.topology.OwnMail {
+		wanted[MailQueue], retried[MailQueue] = work, "user-service.email.retry."
 	}
-	wanted := map[string]map[string]any{
-		"email.queue": work, "push.queue": work, "failed.queue": {},
-		"push.retry.10s": retry(10_000), "push.retry.1m": retry(60_000), "push.retry.10m": retry(600_000), "push.retry.1h": retry(3_600_000),
+	for queue, prefix := range retried {
+		for step, milliseconds := range map[string]float64{"10s": 10_000, "1m": 60_000, "10m": 600_000, "1h": 3_600_000} {
+			wanted[prefix+step] = map[string]any{"x-message-ttl": milliseconds, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue}
+		}
 	}
 	var queues []thing
 	b.manage(t, "queues", "", &queues)
@@ -121,7 +133,7 @@ func TestDifferenceIsSaidOnce(t *testing.T) {
 func TestManyMayDeclareAtOnce(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
-	for _, queue := range []string{b.topology.PushQueue, b.topology.FailedQueue, b.topology.RetryQueue(b.topology.RetrySteps[0])} {
+	for _, queue := range []string{b.topology.PushQueue, b.topology.FailedQueue, b.topology.RetryQueue(b.topology.PushQueue, b.topology.RetrySteps[0])} {
 		_, err := b.ch.QueueDelete(queue, false, false, false)
 		require.NoError(t, err)
 	}

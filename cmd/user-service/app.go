@@ -187,7 +187,7 @@ func (a *app) run(ctx context.Context) error {
 	}
 	if a.roles.consumer {
 		consumer := messaging.Consumer{
-			Connection: a.consume, Publisher: publisher, Topology: a.topology,
+			Queue: a.topology.PushQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
 			Prefetch: a.config.PushPrefetch, Concurrency: a.config.PushConcurrency,
 			Handle: a.push.Handle, Failed: a.push.Failed, Breaker: a.push.Breaker(),
 			Log: a.root, Registry: a.registry,
