@@ -183,9 +183,9 @@ func TestResetSetsThePasswordOnceAndEndsEverySession(t *testing.T) {
 	require.Equal(t, 200, a.call("POST", resetPath, "", map[string]any{"email": k.User["email"]}).Status)
 	token := broker.mail(k.User["email"], "password_reset").token()
 
-	r := a.call("POST", confirmPath, "", map[string]any{"token": token, "password": "12345678", "password_confirm": "other"})
+	r := a.call("POST", confirmPath, "", map[string]any{"token": token, "password": "7777777", "password_confirm": "other"})
 	require.Equal(t, "validation_failed", r.Error)
-	require.Equal(t, []string{"This password is entirely numeric.", "This password is too common."}, r.Errors["password"])
+	require.Equal(t, []string{"This password is too short. It must contain at least 8 characters.", "This password is entirely numeric."}, r.Errors["password"])
 	require.Equal(t, []string{"The two passwords are not the same."}, r.Errors["password_confirm"])
 	r = a.call("POST", confirmPath, "", map[string]any{"token": token, "password": "grace hopper", "password_confirm": "grace hopper"})
 	require.Equal(t, []string{"The password is too similar to the name."}, r.Errors["password"])

@@ -3,14 +3,10 @@ package auth
 import (
 	"context"
 	"encoding/json"
-	"time"
 
 	"user-service/platform/correlation"
 	"user-service/platform/identity"
 )
-
-// auditKept is how long the record of what happened is kept.
-const auditKept = 180 * 24 * time.Hour
 
 // entry is one line of the audit log: an action, and the account it was done to.
 type entry struct {

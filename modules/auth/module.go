@@ -73,6 +73,7 @@ func (m *Module) Run(ctx context.Context) error {
 	parts.Go(func() error { return m.revocations.run(ctx, m.log) })
 	parts.Go(func() error { return m.serviceKeys.run(ctx) })
 	parts.Go(func() error { return m.runWishes(ctx, m.log) })
+	parts.Go(func() error { return m.runRetention(ctx, m.log) })
 	return parts.Wait()
 }
 

@@ -17,8 +17,8 @@ import (
 type purpose string
 
 const (
-	emailVerification purpose = "email_verification"
-	passwordReset     purpose = "password_reset"
+	emailVerification purpose = commands.TemplateVerification
+	passwordReset     purpose = commands.TemplateReset
 )
 
 // lifetimes of one-time tokens.

@@ -10,11 +10,14 @@ import (
 	"user-service/messaging/commands"
 	"user-service/messaging/events"
 	"user-service/platform/fault"
+	"user-service/platform/postgres"
 	"user-service/platform/rules"
 	"user-service/platform/web"
 )
 
 var errTooBusy = errors.New("more passwords wait to be checked than can be in time")
+
+var errTaken = fault.Fields{"email": {"A user with this email already exists."}}.Err()
 
 type registration struct {
 	Name        string               `json:"name"`
@@ -57,6 +60,12 @@ func (m *Module) register(ctx context.Context, in registration) (signedIn, error
 	if err := in.validate(); err != nil {
 		return signedIn{}, err
 	}
+	// Before the work of a hash; whether it is taken by then, the insert decides.
+	if _, err := m.store.byEmail(ctx, in.Email); err == nil {
+		return signedIn{}, errTaken
+	} else if !errors.Is(err, postgres.ErrNoRows) {
+		return signedIn{}, err
+	}
 	hash, err := m.passwords.hash(ctx, in.Password)
 	if err != nil {
 		return signedIn{}, err
@@ -70,7 +79,7 @@ func (m *Module) register(ctx context.Context, in registration) (signedIn, error
 			return err
 		}
 		if !added {
-			return fault.Fields{"email": {"A user with this email already exists."}}.Err()
+			return errTaken
 		}
 		if err := m.bus.Send(ctx, commands.CreateProfile{UserID: id, Name: in.Name, Email: in.Email, PushToken: in.PushToken.Value}); err != nil {
 			return err
