@@ -10,10 +10,11 @@ ACTIONLINT := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 LOCALSTACK := bin/localstack
 TEST_STATE := .local/test
 BENCH_STATE := .local/bench
+T := 30s
 STATES := $(TEST_STATE) $(BENCH_STATE) .local
 
 .DEFAULT_GOAL := help
-.PHONY: help build run-local stop-local clean-local test lint fmt check bench
+.PHONY: help build run-local stop-local clean-local test fuzz lint fmt check bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,12 @@ clean-local: $(LOCALSTACK) ## Stop the private servers and delete their data
 test: $(LOCALSTACK) ## Run every test with the race detector, on private servers
 	@$(LOCALSTACK) --state $(TEST_STATE) run --fast --last-word -- go test -race -count=1 -timeout 10m ./...
 
+fuzz: $(LOCALSTACK) ## Fuzz every body and parser, T (30s) each
+	@$(LOCALSTACK) --state $(TEST_STATE) run --fast -- bash -euo pipefail -c '\
+	  grep -rHo --include=*_test.go "^func Fuzz[A-Za-z]*" . | sort | while IFS=: read -r file target; do \
+	    echo "fuzz $${target#func } for $(T)"; \
+	    go test "$$(dirname "$$file")" -run "^$$" -fuzz "^$${target#func }\$$" -fuzztime $(T) -fuzzminimizetime 1x; done' | grep -v ' elapsed: '
+
 lint: ## Check style, imports, Dockerfile, compose file and workflow
 	$(GOLANGCI) run ./...
 	cd docker/lint && go vet ./... && go test ./... && go run . ../..
@@ -46,7 +53,7 @@ lint: ## Check style, imports, Dockerfile, compose file and workflow
 fmt: ## Format the code
 	$(GOLANGCI) fmt ./...
 
-check: lint test ## What CI runs: lint, then test
+check: lint fuzz test ## What CI runs: lint, fuzz, then test
 
 bench: $(LOCALSTACK) ## Measure the service against floors, on private servers
 	@$(LOCALSTACK) --state $(BENCH_STATE) run -- go run ./cmd/bench

@@ -32,7 +32,7 @@ type stack struct {
 	provider *fakeProvider
 }
 
-func newStack(t *testing.T) *stack {
+func newStack(t testing.TB) *stack {
 	t.Helper()
 	s := &stack{provider: newFakeProvider(t)}
 	s.config = config{
@@ -48,7 +48,7 @@ func newStack(t *testing.T) *stack {
 	return s
 }
 
-func (s *stack) open(t *testing.T) *postgres.DB {
+func (s *stack) open(t testing.TB) *postgres.DB {
 	t.Helper()
 	db, err := postgres.Open(s.config.DatabaseURL, 4)
 	require.NoError(t, err)
@@ -58,14 +58,14 @@ func (s *stack) open(t *testing.T) *postgres.DB {
 
 // instance is one running service.
 type instance struct {
-	t    *testing.T
+	t    testing.TB
 	app  *app
 	base string
 	stop func()
 }
 
 // start runs a service in this process, as main does, on ports of its own.
-func (s *stack) start(t *testing.T, changes ...func(*config)) *instance {
+func (s *stack) start(t testing.TB, changes ...func(*config)) *instance {
 	t.Helper()
 	c := s.config
 	for _, change := range changes {
@@ -97,7 +97,7 @@ type reply struct {
 	Meta    map[string]any      `json:"meta"`
 }
 
-func (r reply) into(t *testing.T, dest any) {
+func (r reply) into(t testing.TB, dest any) {
 	t.Helper()
 	require.NoError(t, json.Unmarshal(r.Data, dest), "%s", r.Data)
 }
@@ -201,7 +201,7 @@ type fakeProvider struct {
 	answer func(n map[string]any) (status int, body string)
 }
 
-func newFakeProvider(t *testing.T) *fakeProvider {
+func newFakeProvider(t testing.TB) *fakeProvider {
 	t.Helper()
 	p := &fakeProvider{}
 	p.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -257,7 +257,7 @@ func (p *fakeProvider) received(requestID string) []map[string]any {
 
 // broker is a foreign client of RabbitMQ.
 type broker struct {
-	t    *testing.T
+	t    testing.TB
 	conn *amqp.Connection
 	ch   *amqp.Channel
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -51,7 +52,20 @@ type Router struct {
 	mux       *mux.Router
 	authority identity.Authority
 	log       *slog.Logger
+	routes    []Route
 }
+
+// Route is an endpoint with the types of what it takes and gives.
+type Route struct {
+	Endpoint
+	In, Out reflect.Type
+}
+
+// TakesBody reports whether clients send JSON.
+func (r Route) TakesBody() bool { return takesBody(r.In) }
+
+// Routes are the endpoints that were added so far.
+func (r *Router) Routes() []Route { return r.routes }
 
 // NewRouter makes a router that lets authority judge who is asking.
 func NewRouter(authority identity.Authority, log *slog.Logger) *Router {
@@ -88,6 +102,7 @@ func Handle[In, Out any](r *Router, e Endpoint, fn func(ctx context.Context, in 
 			r.fail(w, req, err)
 		}
 	}
+	r.routes = append(r.routes, Route{e, reflect.TypeFor[In](), reflect.TypeFor[Out]()})
 	r.add(e, Base, handler)
 }
 
