@@ -61,6 +61,7 @@ type report struct {
 	Quick bool      `json:"quick,omitempty"`
 	Jobs  []result  `json:"jobs"`
 	Start *start    `json:"start,omitempty"`
+	Flood *flood    `json:"flood,omitempty"`
 }
 
 // result is what the rounds of one job gave.
@@ -116,5 +117,9 @@ func (r report) print(out io.Writer) {
 	_ = table.Flush()
 	if r.Start != nil {
 		fmt.Fprintf(out, "\nstart: healthy after %.2f s, %.0f MiB resident when idle (0: the system does not tell)\n", r.Start.Healthy, r.Start.IdleMiB)
+	}
+	if f := r.Flood; f != nil {
+		fmt.Fprintf(out, "\nflood of %.0f logins/s: p99 of a profile %.1f ms instead of %.1f ms (%.1f times), %.0f MiB resident\n",
+			f.Logins, f.FloodP99, f.IdleP99, f.Ratio, f.PeakMiB)
 	}
 }

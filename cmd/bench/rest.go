@@ -53,6 +53,8 @@ func patch(w *world) job {
 
 // login compares with nothing but the hashes, on every core at once.
 func login(w *world) job {
+	// So many connections that no core waits for what else there is to a login.
+	service := w.load(w.service, 16, 3, func(u user) [][]byte { return [][]byte{loginOf(u)} })
 	return job{
 		what: "login",
 		floor: func(ctx context.Context, scale float64) round {
@@ -63,11 +65,16 @@ func login(w *world) job {
 			check(json.Unmarshal(w.ask(ctx, "/hash?during="+seconds(3, scale).String()), &hashed))
 			return round{done: hashed.Done, took: hashed.Took}
 		},
-		// So many connections that no core waits for what else there is to a login.
-		service: w.load(w.service, 16, 3, func(u user) [][]byte {
-			return [][]byte{request("POST", "/api/v1/auth/login/", "", fmt.Sprintf(`{"email":%q,"password":%q}`, u.email, password))}
-		}),
+		service: func(ctx context.Context, scale float64) round {
+			// An account has a hundred sessions at the most; to end some with each login is another job.
+			must(w.db.ExecContext(ctx, "TRUNCATE auth.sessions CASCADE"))
+			return service(ctx, scale)
+		},
 	}
+}
+
+func loginOf(u user) []byte {
+	return request("POST", "/api/v1/auth/login/", "", fmt.Sprintf(`{"email":%q,"password":%q}`, u.email, password))
 }
 
 // load keeps connections to c busy, each with the requests of one user in turn. Requests are written
@@ -127,24 +134,34 @@ func send(ctx context.Context, address string, requests [][]byte, turn *int, unt
 
 // skipReply takes any status but 2xx for an error: to refuse is quick.
 func skipReply(in *bufio.Reader) error {
+	status, err := readReply(in)
+	if err == nil && status[0] != '2' {
+		err = fmt.Errorf("the reply is %s", status)
+	}
+	return err
+}
+
+// readReply gives the status of the next reply.
+func readReply(in *bufio.Reader) (status string, err error) {
 	line, err := in.ReadSlice('\n')
 	if err != nil {
-		return err
+		return "", err
 	}
-	if !bytes.HasPrefix(line, []byte("HTTP/1.1 2")) {
-		return fmt.Errorf("the reply is %q", line)
+	if len(line) < 12 {
+		return "", fmt.Errorf("the reply is %q", line)
 	}
+	status = string(line[9:12])
 	length := -1
 	for len(bytes.TrimSpace(line)) > 0 {
 		if line, err = in.ReadSlice('\n'); err != nil {
-			return err
+			return "", err
 		}
 		if name, value, _ := bytes.Cut(line, []byte(":")); bytes.EqualFold(name, []byte("Content-Length")) {
 			length, _ = strconv.Atoi(string(bytes.TrimSpace(value)))
 		}
 	}
 	_, err = in.Discard(length) // an error when it was not told
-	return err
+	return status, err
 }
 
 // ask has the floor's process do something that is not a request of the API.

@@ -112,7 +112,7 @@ func manage(ctx context.Context, method, body string, path ...string) error {
 // startService waits until the service is healthy.
 func (w *world) startService(ctx context.Context) {
 	port := freePort(ctx)
-	w.service = w.spawn(port, w.binary, []string{"serve"}, []string{"PORT=" + strconv.Itoa(port), "METRICS_PORT=" + strconv.Itoa(freePort(ctx))})
+	w.service = w.spawn(port, w.binary, []string{"serve"}, []string{"RATE_LIMIT=off", "PORT=" + strconv.Itoa(port), "METRICS_PORT=" + strconv.Itoa(freePort(ctx))})
 	await(ctx, "the service is healthy", 5*time.Millisecond, func() bool {
 		w.service.check()
 		health, err := call(ctx, http.MethodGet, "http://"+w.service.address+"/health/ready/", "")
