@@ -36,7 +36,8 @@ func (c *preparedConn) Close() error {
 	return c.pqConn.Close()
 }
 
-// patientKey marks the context of a migration: an index on a large table takes its time.
+// patientKey marks the context of a migration, where an index on a large table takes its time, and
+// of a Snapshot, which reads one.
 type patientKey struct{}
 
 // BeginTx implements driver.ConnBeginTx.
