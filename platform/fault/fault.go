@@ -4,6 +4,7 @@ package fault
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -39,14 +40,21 @@ func (f Fields) Err() error {
 	return &Fault{Kind: Invalid, Code: "validation_failed", Message: f.summary(), Fields: f}
 }
 
-func (f Fields) summary() string {
-	names := make([]string, 0, len(f))
-	for name := range f {
-		names = append(names, name)
+// Lines gives `field: message` for each broken rule, by field.
+func (f Fields) Lines() (lines []string) {
+	for _, name := range f.names() {
+		for _, message := range f[name] {
+			lines = append(lines, name+": "+message)
+		}
 	}
-	slices.Sort(names)
-	return "Some fields are not valid: " + strings.Join(names, ", ") + "."
+	return lines
 }
+
+func (f Fields) summary() string {
+	return "Some fields are not valid: " + strings.Join(f.names(), ", ") + "."
+}
+
+func (f Fields) names() []string { return slices.Sorted(maps.Keys(f)) }
 
 // Fault is an error whose code and message are meant for the client.
 type Fault struct {

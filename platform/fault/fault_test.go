@@ -51,3 +51,12 @@ func TestFieldsNameEachBrokenRule(t *testing.T) {
 	require.Equal(t, fault.Fields{"password": {"Too short.", "Too common."}, "email": {"Not valid."}}, f.Fields)
 	require.Equal(t, "Some fields are not valid: email, password.", f.Message)
 }
+
+func TestLinesTellEachBrokenRuleByField(t *testing.T) {
+	t.Parallel()
+	fields := fault.Fields{}
+	fields.Add("name", "Too long.")
+	fields.Add("email", "Not valid.")
+	fields.Add("name", "Not nice.")
+	require.Equal(t, []string{"email: Not valid.", "name: Too long.", "name: Not nice."}, fields.Lines())
+}
