@@ -6,3 +6,8 @@ type CreatePreferences struct {
 	Email  bool   `json:"email"`
 	Push   bool   `json:"push"`
 }
+
+// AddPreferences notes the channels of users who come complete. It is handled by module preferences.
+type AddPreferences struct {
+	Users []User `json:"users"`
+}

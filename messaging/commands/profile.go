@@ -25,3 +25,9 @@ type SetStaff struct {
 	UserID  string `json:"user_id"`
 	IsStaff bool   `json:"is_staff"`
 }
+
+// AddProfiles makes the profiles of users who come complete, with flags and times: imported ones, or
+// a superuser. It is handled by module profile.
+type AddProfiles struct {
+	Users []User `json:"users"`
+}

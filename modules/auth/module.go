@@ -8,7 +8,8 @@
 //	           POST /auth/password-reset/, POST /auth/password-reset/confirm/, POST /auth/password-change/,
 //	           GET /auth/activity/, GET /users/{id}/activity/, PATCH /users/{id}/
 //	Handles:   DeactivateAccount
-//	Sends:     CreateProfile, CreatePreferences, DescribeUser, SendEmail, SetStaff
+//	Sends:     CreateProfile, CreatePreferences, DescribeUser, AddProfiles, AddPreferences, AddRecipients,
+//	           SendEmail, SetStaff
 //	Publishes: UserRegistered, UserLoggedIn, UserDeactivated, UserReactivated,
 //	           EmailVerified, PasswordChanged, SessionRevoked
 //	Follows:   nothing

@@ -2,7 +2,7 @@
 //
 //	Owns:      schema preferences
 //	Serves:    GET, PATCH /users/preferences/, GET /users/{id}/preferences/
-//	Handles:   CreatePreferences
+//	Handles:   CreatePreferences, AddPreferences
 //	Sends:     nothing
 //	Publishes: PreferencesChanged
 //	Follows:   UserDeactivated, UserReactivated
@@ -40,6 +40,7 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache) *Module {
 // Subscribe adds the module's handlers to the bus.
 func (m *Module) Subscribe() {
 	messaging.Handle(m.bus, m.create)
+	messaging.Handle(m.bus, m.addAll)
 	messaging.Follow(m.bus, m.userDeactivated)
 	messaging.Follow(m.bus, m.userReactivated)
 }
@@ -53,6 +54,10 @@ func (m *Module) Routes(r *web.Router) {
 
 func (m *Module) create(ctx context.Context, c *commands.CreatePreferences) error {
 	return m.store.add(ctx, c.UserID, c.Email, c.Push)
+}
+
+func (m *Module) addAll(ctx context.Context, c *commands.AddPreferences) error {
+	return m.store.addAll(ctx, c.Users)
 }
 
 func cacheKey(userID string) string { return "preferences:" + userID }

@@ -2,6 +2,7 @@ package preferences
 
 import (
 	"context"
+	"encoding/json"
 
 	"user-service/messaging/commands"
 	"user-service/platform/postgres"
@@ -27,6 +28,18 @@ func (k kept) view() commands.Preferences { return commands.Preferences{Email: k
 
 func (s store) add(ctx context.Context, userID string, email, push bool) error {
 	_, err := s.db.Exec(ctx, `INSERT INTO preferences.preferences (user_id, email, push) VALUES ($1, $2, $3)`, userID, email, push)
+	return err
+}
+
+func (s store) addAll(ctx context.Context, users []commands.User) error {
+	rows, err := json.Marshal(users)
+	if err != nil {
+		return err
+	}
+	_, err = s.db.Exec(ctx, `
+		INSERT INTO preferences.preferences (user_id, email, push, is_active, updated_at)
+		SELECT id, (preferences->>'email')::boolean, (preferences->>'push')::boolean, is_active, updated_at
+		FROM json_to_recordset($1) AS u (id uuid, preferences json, is_active boolean, updated_at timestamptz)`, string(rows))
 	return err
 }
 

@@ -13,6 +13,10 @@ func (m *Module) create(ctx context.Context, c *commands.CreateProfile) error {
 	return m.store.add(ctx, c.UserID, c.Name, c.Email, c.PushToken)
 }
 
+func (m *Module) addAll(ctx context.Context, c *commands.AddProfiles) error {
+	return m.store.addAll(ctx, c.Users)
+}
+
 func (m *Module) describe(ctx context.Context, c *commands.DescribeUser) (commands.User, error) {
 	u, err := m.read(ctx, c.UserID)
 	return u, ofNobody(err)
@@ -22,8 +26,7 @@ func (m *Module) userRegistered(ctx context.Context, e *events.UserRegistered) e
 	if e.Preferences.Email && e.Preferences.Push {
 		return nil // what a new row says by itself
 	}
-	_, err := m.store.setChannels(ctx, e.UserID, e.Preferences.Email, e.Preferences.Push)
-	return err
+	return m.store.setFirstChannels(ctx, e.UserID, e.Preferences.Email, e.Preferences.Push)
 }
 
 func (m *Module) preferencesChanged(ctx context.Context, e *events.PreferencesChanged) error {

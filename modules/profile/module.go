@@ -4,7 +4,7 @@
 //	Owns:      schema profile
 //	Serves:    GET, PATCH, DELETE /users/profile/ (also /users/me/),
 //	           GET /users/{id}/, GET /users/{id}/contact/, GET /users/{id}/push-token/
-//	Handles:   CreateProfile, DescribeUser, ForgetPushToken, SetStaff
+//	Handles:   CreateProfile, AddProfiles, DescribeUser, ForgetPushToken, SetStaff
 //	Sends:     DeactivateAccount
 //	Publishes: ProfileUpdated, PushTokenChanged
 //	Follows:   UserRegistered, UserDeactivated, UserReactivated, EmailVerified, PreferencesChanged
@@ -35,6 +35,7 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache) *Module {
 // Subscribe adds the module's handlers to the bus.
 func (m *Module) Subscribe() {
 	messaging.Handle(m.bus, m.create)
+	messaging.Handle(m.bus, m.addAll)
 	messaging.Answer(m.bus, m.describe)
 	messaging.Handle(m.bus, m.forgetPushToken)
 	messaging.Follow(m.bus, m.userRegistered)

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"user-service/messaging/commands"
@@ -44,6 +45,21 @@ func (s store) add(ctx context.Context, id, name, email string, pushToken *strin
 	return err
 }
 
+func (s store) addAll(ctx context.Context, users []commands.User) error {
+	rows, err := json.Marshal(users)
+	if err != nil {
+		return err
+	}
+	_, err = s.db.Exec(ctx, `
+		INSERT INTO profile.users (id, name, push_token, email, email_verified, email_allowed, push_allowed, is_active, is_staff, created_at, updated_at)
+		SELECT id, name, push_token, email, email_verified, (preferences->>'email')::boolean, (preferences->>'push')::boolean,
+		       is_active, is_staff, created_at, updated_at
+		FROM json_to_recordset($1) AS u (
+			id uuid, name text, push_token text, email text, email_verified boolean, preferences json,
+			is_active boolean, is_staff boolean, created_at timestamptz, updated_at timestamptz)`, string(rows))
+	return err
+}
+
 func (s store) byID(ctx context.Context, id string) (user, error) {
 	var u user
 	err := s.db.Get(ctx, &u, `SELECT `+columns+` FROM profile.users WHERE id = $1`, id)
@@ -70,6 +86,14 @@ func (s store) setChannels(ctx context.Context, id string, email, push bool) (us
 		UPDATE profile.users SET email_allowed = $2, push_allowed = $3, version = version + 1, updated_at = now()
 		WHERE id = $1 RETURNING `+columns, id, email, push)
 	return u, err
+}
+
+// setFirstChannels leaves a row alone that says so already: it came complete.
+func (s store) setFirstChannels(ctx context.Context, id string, email, push bool) error {
+	_, err := s.db.Exec(ctx, `
+		UPDATE profile.users SET email_allowed = $2, push_allowed = $3, version = version + 1, updated_at = now()
+		WHERE id = $1 AND (email_allowed, push_allowed) <> ($2, $3)`, id, email, push)
+	return err
 }
 
 // setFlag sets is_active, email_verified or is_staff.

@@ -2,7 +2,7 @@
 //
 //	Owns:      schema push
 //	Serves:    nothing
-//	Handles:   nothing
+//	Handles:   AddRecipients
 //	Sends:     ForgetPushToken
 //	Publishes: PushSent, PushSkipped, PushFailed
 //	Follows:   UserRegistered, UserDeactivated, UserReactivated, PushTokenChanged, PreferencesChanged
@@ -38,6 +38,7 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, provider Provi
 
 // Subscribe adds the module's handlers to the bus.
 func (m *Module) Subscribe() {
+	messaging.Handle(m.bus, m.addRecipients)
 	messaging.Follow(m.bus, m.userRegistered)
 	messaging.Follow(m.bus, m.userDeactivated)
 	messaging.Follow(m.bus, m.userReactivated)

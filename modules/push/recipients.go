@@ -2,9 +2,13 @@ package push
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 
+	"user-service/messaging/commands"
 	"user-service/messaging/events"
 	"user-service/platform/cache"
+	"user-service/platform/postgres"
 )
 
 // recipient is what push knows of a user, told by the other modules.
@@ -42,9 +46,26 @@ func (m *Module) update(ctx context.Context, statement string, args ...any) erro
 	return m.cache.Changed(ctx, recipientKey(row.UserID), row.Version, row.recipient)
 }
 
+func (m *Module) addRecipients(ctx context.Context, c *commands.AddRecipients) error {
+	rows, err := json.Marshal(c.Users)
+	if err != nil {
+		return err
+	}
+	_, err = m.db.Exec(ctx, `
+		INSERT INTO push.recipients (user_id, push_token, push_allowed, is_active)
+		SELECT id, push_token, (preferences->>'push')::boolean, is_active
+		FROM json_to_recordset($1) AS u (id uuid, push_token text, preferences json, is_active boolean)`, string(rows))
+	return err
+}
+
+// userRegistered leaves a recipient alone who came complete, by AddRecipients.
 func (m *Module) userRegistered(ctx context.Context, e *events.UserRegistered) error {
-	return m.update(ctx, `INSERT INTO push.recipients (user_id, push_token, push_allowed) VALUES ($1, $2, $3)`,
+	err := m.update(ctx, `INSERT INTO push.recipients (user_id, push_token, push_allowed) VALUES ($1, $2, $3) ON CONFLICT (user_id) DO NOTHING`,
 		e.UserID, e.PushToken, e.Preferences.Push)
+	if errors.Is(err, postgres.ErrNoRows) {
+		return nil
+	}
+	return err
 }
 
 func (m *Module) userDeactivated(ctx context.Context, e *events.UserDeactivated) error {

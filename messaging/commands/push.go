@@ -1,0 +1,6 @@
+package commands
+
+// AddRecipients tells module push of users who come complete; it knows others by their registration.
+type AddRecipients struct {
+	Users []User `json:"users"`
+}
