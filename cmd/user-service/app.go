@@ -37,41 +37,79 @@ const (
 
 // app is the whole service on one page: every part, and who gets which.
 type app struct {
-	config   config
+	*core
 	roles    roles
 	root     *slog.Logger // for the parts, which add their names
 	log      *slog.Logger
-	db       *postgres.DB
-	cache    *cache.Cache
-	outbox   *messaging.Outbox
 	topology messaging.Topology
 	publish  *messaging.Connection
 	consume  *messaging.Connection
-	auth     *auth.Module
-	push     *push.Module
 	router   *web.Router
 	registry *prometheus.Registry
 
 	rest, metrics net.Listener // listening since newApp, so that a taken port is told at once
 }
 
-// newApp wires the service. Of the servers it needs only the database must answer.
-func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *app, err error) {
-	a := &app{config: c, roles: parts, root: log, log: log.With("logger", "app"), registry: prometheus.NewRegistry()}
-	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if a.db, err = postgres.Open(c.DatabaseURL, databaseConnections); err != nil {
-		return nil, err
-	}
-	a.registry.MustRegister(collectors.NewDBStatsCollector(a.db.Pool(), "user_service"))
-	if err := a.prepareDatabase(ctx); err != nil {
+// core is what the service and the commands of operators have in common: the modules on the bus.
+type core struct {
+	config      config
+	db          *postgres.DB
+	cache       *cache.Cache
+	outbox      *messaging.Outbox
+	auth        *auth.Module
+	profile     *profile.Module
+	preferences *preferences.Module
+	push        *push.Module
+}
+
+// newCore wires the modules. It connects to no server.
+func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
+	k := &core{config: c}
+	if k.db, err = postgres.Open(c.DatabaseURL, connections); err != nil {
 		return nil, err
 	}
 	redis, err := cache.Dial(c.RedisURL)
 	if err != nil {
 		return nil, fmt.Errorf("settings of Redis: %w", err)
 	}
-	a.cache = cache.New(redis, a.db, c.CacheTTL, log)
-	a.registry.MustRegister(a.cache.Collector())
+	k.cache = cache.New(redis, k.db, c.CacheTTL, log)
+	k.outbox = messaging.NewOutbox(k.db)
+	bus, err := messaging.NewBus(k.outbox)
+	if err != nil {
+		return nil, err
+	}
+
+	k.auth = auth.New(k.db, bus, auth.Settings{
+		SecretKey: c.SecretKey, AccessLifetime: c.AccessLifetime, RefreshLifetime: c.RefreshLifetime, PublicURL: c.PublicURL,
+	}, log)
+	k.profile = profile.New(k.db, bus, k.cache)
+	k.preferences = preferences.New(k.db, bus, k.cache)
+	k.push = push.New(k.db, bus, k.cache, c.pushProvider(log), len(c.PushRetrySteps)+1, log)
+	// In this order followers run, and lock their rows: what begins in one module goes on in later ones.
+	for _, module := range []interface{ Subscribe() }{k.auth, k.preferences, k.profile, k.push} {
+		module.Subscribe()
+	}
+	return k, nil
+}
+
+func (c config) pushProvider(log *slog.Logger) push.Provider {
+	if c.PushProvider == "webhook" {
+		return push.NewWebhookProvider(c.PushWebhookURL, c.PushConcurrency)
+	}
+	return push.LogProvider{Log: log.With("logger", "push.log")}
+}
+
+// newApp wires the service. Of the servers it needs only the database must answer.
+func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *app, err error) {
+	a := &app{roles: parts, root: log, log: log.With("logger", "app"), registry: prometheus.NewRegistry()}
+	if a.core, err = newCore(c, databaseConnections, log); err != nil {
+		return nil, err
+	}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.registry.MustRegister(collectors.NewDBStatsCollector(a.db.Pool(), "user_service"), a.cache.Collector())
+	if err := a.prepareDatabase(ctx); err != nil {
+		return nil, err
+	}
 
 	a.topology = messaging.Topology{
 		Exchange: c.Exchange, DLX: c.DLX, Events: c.Events, PushQueue: c.PushQueue, FailedQueue: c.FailedQueue,
@@ -79,25 +117,9 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	}
 	a.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", a.topology, log)
 	a.consume = messaging.NewConnection(c.RabbitMQURL, "user-service consume", a.topology, log)
-	a.outbox = messaging.NewOutbox(a.db)
-	bus, err := messaging.NewBus(a.outbox)
-	if err != nil {
-		return nil, err
-	}
-
-	a.auth = auth.New(a.db, bus, auth.Settings{
-		SecretKey: c.SecretKey, AccessLifetime: c.AccessLifetime, RefreshLifetime: c.RefreshLifetime, PublicURL: c.PublicURL,
-	}, log)
-	profile := profile.New(a.db, bus, a.cache)
-	preferences := preferences.New(a.db, bus, a.cache)
-	a.push = push.New(a.db, bus, a.cache, a.pushProvider(), len(c.PushRetrySteps)+1, log)
 
 	a.router = web.NewRouter(a.auth.Authority(), log)
-	// In this order followers run, and lock their rows: what begins in one module goes on in later ones.
-	for _, module := range []interface{ Subscribe() }{a.auth, preferences, profile, a.push} {
-		module.Subscribe()
-	}
-	for _, module := range []interface{ Routes(*web.Router) }{a.auth, profile, preferences} {
+	for _, module := range []interface{ Routes(*web.Router) }{a.auth, a.profile, a.preferences} {
 		module.Routes(a.router)
 	}
 	a.router.AddHealth("user-service", []web.Check{
@@ -134,17 +156,14 @@ func (a *app) prepareDatabase(ctx context.Context) error {
 		}
 		return err
 	}
+	return upToDate(ctx, migrator)
+}
+
+func upToDate(ctx context.Context, migrator *postgres.Migrator) error {
 	if pending, err := migrator.Pending(ctx); err != nil || !pending {
 		return err
 	}
 	return errors.New("the database is not up to date: run `user-service migrate up`, or set MIGRATE_ON_START=true")
-}
-
-func (a *app) pushProvider() push.Provider {
-	if a.config.PushProvider == "webhook" {
-		return push.NewWebhookProvider(a.config.PushWebhookURL, a.config.PushConcurrency)
-	}
-	return push.LogProvider{Log: a.root.With("logger", "push.log")}
 }
 
 func (a *app) listen(ctx context.Context) (err error) {

@@ -275,7 +275,8 @@ func TestPartsServeAlone(t *testing.T) {
 func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
-	for _, command := range [][]string{{}, {"serve"}, {"consume"}, {"migrate"}, {"migrate", "up"}, {"migrate", "down"}, {"migrate", "status"}, {"health"}, {"version"}} {
+	for _, command := range [][]string{{}, {"serve"}, {"consume"}, {"migrate"}, {"migrate", "up"}, {"migrate", "down"}, {"migrate", "status"}, {"health"}, {"version"},
+		{"createsuperuser"}, {"service-key"}, {"service-key", "create"}, {"service-key", "list"}, {"service-key", "revoke"}} {
 		out, status := s.command(t, nil, append(command, "--help")...)
 		require.Zero(t, status, command)
 		require.Contains(t, strings.Join(strings.Fields(out), " "), "Example: user-service", "%v: %s", command, out)

@@ -89,6 +89,18 @@ func loadConfig() (config, []string) {
 	return c, e.faults
 }
 
+// operatorConfig reads what the commands of operators need: they serve nobody and sign nothing.
+func operatorConfig() (config, []string) {
+	e := environment{}
+	c := config{
+		LogLevel:    e.logLevel("LOG_LEVEL", "WARN"),
+		DatabaseURL: databaseURL(&e),
+		RedisURL:    redisURL(&e),
+		CacheTTL:    e.seconds("REDIS_CACHE_TTL", 3600),
+	}
+	return c, e.faults
+}
+
 func secretKey(e *environment, debug bool) []byte {
 	secret := e.text("SECRET_KEY", "")
 	switch {

@@ -56,6 +56,13 @@ func (s *stack) open(t testing.TB) *postgres.DB {
 	return db
 }
 
+// count runs a query that gives one number.
+func count(t *testing.T, db *postgres.DB, query string, args ...any) (n int) {
+	t.Helper()
+	require.NoError(t, db.Get(t.Context(), &n, query, args...))
+	return n
+}
+
 // instance is one running service.
 type instance struct {
 	t    testing.TB

@@ -18,11 +18,13 @@ import (
 var version = "dev"
 
 type commandLine struct {
-	Serve   serveCommand   `cmd:"" help:"Serve the API, consume push.queue and carry events to RabbitMQ. Example: user-service serve --only api"`
-	Consume consumeCommand `cmd:"" help:"Only consume push.queue (serve --only consumer). Example: user-service consume"`
-	Migrate migrateCommand `cmd:"" help:"Bring the database up to date. Example: user-service migrate up"`
-	Health  healthCommand  `cmd:"" help:"Ask the service on this machine whether it is ready; exit status 0 or 1. Example: user-service health"`
-	Version versionCommand `cmd:"" help:"Print the version. Example: user-service version"`
+	Serve      serveCommand           `cmd:"" help:"Serve the API, consume push.queue and carry events to RabbitMQ. Example: user-service serve --only api"`
+	Consume    consumeCommand         `cmd:"" help:"Only consume push.queue (serve --only consumer). Example: user-service consume"`
+	Migrate    migrateCommand         `cmd:"" help:"Bring the database up to date. Example: user-service migrate up"`
+	Superuser  createSuperuserCommand `cmd:"" name:"createsuperuser" help:"Make a staff account; asks on the terminal for what is missing. Example: user-service createsuperuser --email ada@example.com --name 'Ada Lovelace'"`
+	ServiceKey serviceKeyCommand      `cmd:"" help:"Make, list and revoke the keys by which sibling services call the API. Example: user-service service-key create email-service"`
+	Health     healthCommand          `cmd:"" help:"Ask the service on this machine whether it is ready; exit status 0 or 1. Example: user-service health"`
+	Version    versionCommand         `cmd:"" help:"Print the version. Example: user-service version"`
 }
 
 func main() {
