@@ -99,6 +99,7 @@ var only = []struct {
 	{"github.com/redis/", []string{"platform/cache", "cmd/localstack"}},
 	{"github.com/gorilla/mux", []string{"platform/web"}},
 	{"github.com/golang-jwt/", []string{"modules/auth"}},
+	{"github.com/schollz/progressbar/", []string{"cmd/user-service"}},
 	{"github.com/creack/pty", []string{"cmd/user-service"}},
 	{"golang.org/x/term", []string{"cmd/user-service"}},
 }

@@ -276,7 +276,7 @@ func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	for _, command := range [][]string{{}, {"serve"}, {"consume"}, {"migrate"}, {"migrate", "up"}, {"migrate", "down"}, {"migrate", "status"}, {"health"}, {"version"},
-		{"createsuperuser"}, {"service-key"}, {"service-key", "create"}, {"service-key", "list"}, {"service-key", "revoke"}} {
+		{"createsuperuser"}, {"service-key"}, {"service-key", "create"}, {"service-key", "list"}, {"service-key", "revoke"}, {"import-django"}} {
 		out, status := s.command(t, nil, append(command, "--help")...)
 		require.Zero(t, status, command)
 		require.Contains(t, strings.Join(strings.Fields(out), " "), "Example: user-service", "%v: %s", command, out)

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -18,13 +20,14 @@ import (
 var version = "dev"
 
 type commandLine struct {
-	Serve      serveCommand           `cmd:"" help:"Serve the API, consume push.queue and carry events to RabbitMQ. Example: user-service serve --only api"`
-	Consume    consumeCommand         `cmd:"" help:"Only consume push.queue (serve --only consumer). Example: user-service consume"`
-	Migrate    migrateCommand         `cmd:"" help:"Bring the database up to date. Example: user-service migrate up"`
-	Superuser  createSuperuserCommand `cmd:"" name:"createsuperuser" help:"Make a staff account; asks on the terminal for what is missing. Example: user-service createsuperuser --email ada@example.com --name 'Ada Lovelace'"`
-	ServiceKey serviceKeyCommand      `cmd:"" help:"Make, list and revoke the keys by which sibling services call the API. Example: user-service service-key create email-service"`
-	Health     healthCommand          `cmd:"" help:"Ask the service on this machine whether it is ready; exit status 0 or 1. Example: user-service health"`
-	Version    versionCommand         `cmd:"" help:"Print the version. Example: user-service version"`
+	Serve        serveCommand           `cmd:"" help:"Serve the API, consume push.queue and carry events to RabbitMQ. Example: user-service serve --only api"`
+	Consume      consumeCommand         `cmd:"" help:"Only consume push.queue (serve --only consumer). Example: user-service consume"`
+	Migrate      migrateCommand         `cmd:"" help:"Bring the database up to date. Example: user-service migrate up"`
+	Superuser    createSuperuserCommand `cmd:"" name:"createsuperuser" help:"Make a staff account; asks on the terminal for what is missing. Example: user-service createsuperuser --email ada@example.com --name 'Ada Lovelace'"`
+	ServiceKey   serviceKeyCommand      `cmd:"" help:"Make, list and revoke the keys by which sibling services call the API. Example: user-service service-key create email-service"`
+	ImportDjango importDjangoCommand    `cmd:"" help:"Take over the users of the original Django service, passwords included; may run again, and while the service runs. Example: user-service import-django --dsn postgres://reader:secret@old-host/user_service_db"`
+	Health       healthCommand          `cmd:"" help:"Ask the service on this machine whether it is ready; exit status 0 or 1. Example: user-service health"`
+	Version      versionCommand         `cmd:"" help:"Print the version. Example: user-service version"`
 }
 
 func main() {
@@ -42,8 +45,19 @@ func run() error {
 	defer stop()
 	command := kong.Parse(&commandLine{}, kong.Name("user-service"), kong.UsageOnError(),
 		kong.Description("The user service: accounts, sign-in, profiles, notification preferences and push delivery."),
-		kong.BindTo(ctx, (*context.Context)(nil)))
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Writers(os.Stdout, discreet{os.Stderr}))
 	return command.Run()
+}
+
+// discreet blots out the passwords of URLs: kong quotes an argument it did not expect.
+type discreet struct{ out io.Writer }
+
+var userOfURL = regexp.MustCompile(`://[^@\s]+@`)
+
+// Write implements io.Writer.
+func (d discreet) Write(p []byte) (int, error) {
+	_, err := d.out.Write(userOfURL.ReplaceAll(p, []byte("://…@")))
+	return len(p), err
 }
 
 type versionCommand struct{}
