@@ -169,6 +169,31 @@ func TestMailFindsAQueueThatWasLost(t *testing.T) {
 	}
 }
 
+// TestMailsThatAFullQueueRefusesComeOnceEach is what an operator's limit on email.queue may bring about.
+func TestMailsThatAFullQueueRefusesComeOnceEach(t *testing.T) {
+	t.Parallel()
+	const mails = 6
+	s, b := newSender(t), newBroker(t)
+	_, err := b.ch.QueueDelete(emailQueue, false, false, false)
+	require.NoError(t, err)
+	_, err = b.ch.QueueDeclare(emailQueue, true, false, false, false, amqp.Table{"x-max-length": 2, "x-overflow": "reject-publish"})
+	require.NoError(t, err)
+	for range mails {
+		s.mail(t, mailTo(newUser()))
+	}
+	s.relay(t, b, NewPublisher(b.connect(t)))
+	servertest.Eventually(t, func() bool { return b.depth(t, emailQueue) == 2 }, "as many as there is room for")
+	s.awaitMailTry(t)
+	seen := map[string]bool{}
+	for range mails {
+		id := b.take(t, emailQueue).MessageId
+		require.False(t, seen[id], "twice")
+		seen[id] = true
+	}
+	servertest.Eventually(t, func() bool { return len(s.rows(t)) == 0 }, "the mails have left")
+	require.Zero(t, b.depth(t, emailQueue))
+}
+
 func TestOwnMailIsConsumedWithRetriesFromAQueueOfItsOwn(t *testing.T) {
 	t.Parallel()
 	s, b := newSender(t), newBroker(t)
