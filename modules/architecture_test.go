@@ -102,6 +102,7 @@ var only = []struct {
 	{"github.com/schollz/progressbar/", []string{"cmd/user-service"}},
 	{"github.com/creack/pty", []string{"cmd/user-service"}},
 	{"golang.org/x/term", []string{"cmd/user-service"}},
+	{"github.com/wneessen/go-mail", []string{"platform/mail"}},
 }
 
 func TestEachLibraryIsKnownInOnePlace(t *testing.T) {
