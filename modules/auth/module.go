@@ -37,7 +37,7 @@ type Settings struct {
 	SecretKey       []byte        // signs access tokens, HS256
 	AccessLifetime  time.Duration // of an access token
 	RefreshLifetime time.Duration // of a session that is not refreshed
-	PublicURL       string        // base of the links in mails
+	PublicURL       string        // of the client's pages, the base of links in mails
 }
 
 // Module is auth, wired.
