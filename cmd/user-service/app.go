@@ -24,6 +24,7 @@ import (
 	"user-service/modules/push"
 	"user-service/platform/cache"
 	"user-service/platform/fault"
+	"user-service/platform/mail"
 	"user-service/platform/postgres"
 	"user-service/platform/web"
 )
@@ -31,6 +32,8 @@ import (
 const (
 	grace        = 15 * time.Second // for what is in flight at the end
 	databaseWait = 20 * time.Second // for a database that starts together with the service
+
+	mailsAtOnce = 8 // connections to the mail server: many servers take few from one client
 
 	databaseConnections = 20 // a process keeps two cores of PostgreSQL busy with fewer
 )
@@ -56,6 +59,7 @@ type core struct {
 	db          *postgres.DB
 	cache       *cache.Cache
 	outbox      *messaging.Outbox
+	bus         *messaging.Bus
 	auth        *auth.Module
 	profile     *profile.Module
 	preferences *preferences.Module
@@ -74,17 +78,16 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 	}
 	k.cache = cache.New(redis, k.db, c.CacheTTL, log)
 	k.outbox = messaging.NewOutbox(k.db)
-	bus, err := messaging.NewBus(k.outbox)
-	if err != nil {
+	if k.bus, err = messaging.NewBus(k.outbox); err != nil {
 		return nil, err
 	}
 
-	k.auth = auth.New(k.db, bus, auth.Settings{
+	k.auth = auth.New(k.db, k.bus, auth.Settings{
 		SecretKey: c.SecretKey, AccessLifetime: c.AccessLifetime, RefreshLifetime: c.RefreshLifetime, PublicURL: c.PublicURL,
 	}, log)
-	k.profile = profile.New(k.db, bus, k.cache)
-	k.preferences = preferences.New(k.db, bus, k.cache)
-	k.push = push.New(k.db, bus, k.cache, c.pushProvider(log), len(c.PushRetrySteps)+1, log)
+	k.profile = profile.New(k.db, k.bus, k.cache)
+	k.preferences = preferences.New(k.db, k.bus, k.cache)
+	k.push = push.New(k.db, k.bus, k.cache, c.pushProvider(log), len(c.PushRetrySteps)+1, log)
 	// In this order followers run, and lock their rows: what begins in one module goes on in later ones.
 	for _, module := range []interface{ Subscribe() }{k.auth, k.preferences, k.profile, k.push} {
 		module.Subscribe()
@@ -97,6 +100,13 @@ func (c config) pushProvider(log *slog.Logger) push.Provider {
 		return push.NewWebhookProvider(c.PushWebhookURL, c.PushConcurrency)
 	}
 	return push.LogProvider{Log: log.With("logger", "push.log")}
+}
+
+func (c config) mailSender(log *slog.Logger) mail.Sender {
+	if c.EmailTransport == "smtp" {
+		return mail.NewSMTP(c.MailServer, c.EmailFrom)
+	}
+	return mail.Log{Log: log.With("logger", "mail.log")}
 }
 
 // newApp wires the service. Of the servers it needs only the database must answer.
@@ -113,7 +123,7 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 
 	a.topology = messaging.Topology{
 		Exchange: c.Exchange, DLX: c.DLX, Events: c.Events, PushQueue: c.PushQueue, FailedQueue: c.FailedQueue,
-		RetrySteps: c.PushRetrySteps, Logged: new(sync.Map),
+		RetrySteps: c.PushRetrySteps, OwnMail: c.EmailTransport != "queue", Logged: new(sync.Map),
 	}
 	a.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", a.topology, log)
 	a.consume = messaging.NewConnection(c.RabbitMQURL, "user-service consume", a.topology, log)
@@ -205,17 +215,32 @@ func (a *app) run(ctx context.Context) error {
 		front.Go(func() error { return relay.Run(frontCtx, grace) })
 	}
 	if a.roles.consumer {
-		consumer := messaging.Consumer{
-			Queue: a.topology.PushQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
-			Prefetch: a.config.PushPrefetch, Concurrency: a.config.PushConcurrency,
-			Handle: a.push.Handle, Failed: a.push.Failed, Breaker: a.push.Breaker(),
-			Log: a.root, Registry: a.registry,
+		for _, consumer := range a.consumers(publisher) {
+			front.Go(func() error { return consumer.Run(frontCtx, grace) })
 		}
-		front.Go(func() error { return consumer.Run(frontCtx, grace) })
 	}
 	err := front.Wait()
 	stopBase()
 	return errors.Join(err, base.Wait(), a.db.Close())
+}
+
+// consumers are of push.queue and, where no Email Service sends the mails, of the service's own.
+func (a *app) consumers(publisher *messaging.Publisher) []messaging.Consumer {
+	all := []messaging.Consumer{{
+		Queue: a.topology.PushQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
+		Prefetch: a.config.PushPrefetch, Concurrency: a.config.PushConcurrency,
+		Handle: a.push.Handle, Failed: a.push.Failed, Breaker: a.push.Breaker(),
+		Log: a.root, Registry: a.registry,
+	}}
+	if a.topology.OwnMail {
+		all = append(all, messaging.Consumer{
+			Queue: messaging.MailQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
+			Prefetch: 2 * mailsAtOnce, Concurrency: mailsAtOnce,
+			Handle: auth.Mailer{Sender: a.config.mailSender(a.root), Log: a.root}.Handle,
+			Log:    a.root, Registry: a.registry,
+		})
+	}
+	return all
 }
 
 // metricsHandler is for operators: figures, and the health of any role.

@@ -5,12 +5,15 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net"
+	netmail "net/mail"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"user-service/platform/mail"
 )
 
 // config is what an operator decides, CONTRACT "Configuration". Only this file and environment.go
@@ -36,7 +39,10 @@ type config struct {
 	AccessLifetime  time.Duration
 	RefreshLifetime time.Duration
 
-	PublicURL string
+	EmailTransport string // queue, smtp or log
+	EmailFrom      *netmail.Address
+	MailServer     mail.Server
+	PublicURL      string
 
 	PushProvider    string
 	PushWebhookURL  string
@@ -74,7 +80,8 @@ func loadConfig() (config, []string) {
 		AccessLifetime:  e.minutes("JWT_ACCESS_TOKEN_LIFETIME", 60),
 		RefreshLifetime: e.minutes("JWT_REFRESH_TOKEN_LIFETIME", 1440),
 
-		PublicURL: strings.TrimSuffix(e.url("PUBLIC_URL", "http://localhost:8000", "http", "https"), "/"),
+		EmailTransport: e.oneOf("EMAIL_TRANSPORT", "queue", "queue", "smtp", "log"),
+		PublicURL:      publicURL(&e),
 
 		PushProvider:    e.oneOf("PUSH_PROVIDER", "log", "log", "webhook"),
 		PushConcurrency: e.number("PUSH_CONCURRENCY", 32, 1, 10000),
@@ -85,6 +92,10 @@ func loadConfig() (config, []string) {
 	c.MigrateOnStart = e.flag("MIGRATE_ON_START", c.Debug)
 	if c.PushProvider == "webhook" {
 		c.PushWebhookURL = e.url("PUSH_WEBHOOK_URL", "", "http", "https")
+	}
+	if c.EmailTransport == "smtp" {
+		c.MailServer = parsed(&e, "SMTP_URL", mail.Accepted, mail.ParseServer)
+		c.EmailFrom = parsed(&e, "EMAIL_FROM", "no-reply@example.com, or Name <no-reply@example.com>", mail.ParseFrom)
 	}
 	return c, e.faults
 }
@@ -99,6 +110,28 @@ func operatorConfig() (config, []string) {
 		CacheTTL:    e.seconds("REDIS_CACHE_TTL", 3600),
 	}
 	return c, e.faults
+}
+
+// parsed reads what cannot be done without. The errors of parse must not show a secret.
+func parsed[T any](e *environment, name, accepted string, parse func(string) (T, error)) (value T) {
+	if !e.has(name) {
+		e.fault(name, "is missing", accepted)
+		return value
+	}
+	value, err := parse(e.text(name, ""))
+	if err != nil {
+		e.fault(name, err.Error(), accepted)
+	}
+	return value
+}
+
+// publicURL gets a page and a token put behind it.
+func publicURL(e *environment) string {
+	value := e.url("PUBLIC_URL", "http://localhost:8000", "http", "https")
+	if strings.ContainsAny(value, "?#@") {
+		e.fault("PUBLIC_URL", "has more than scheme, host and path", "http:// or https://, a host, and perhaps a path")
+	}
+	return value
 }
 
 func secretKey(e *environment, debug bool) []byte {

@@ -15,7 +15,7 @@ func setOnly(t *testing.T, variables map[string]string) {
 		REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_CACHE_TTL RABBITMQ_URL RABBITMQ_HOST RABBITMQ_PORT RABBITMQ_USER
 		RABBITMQ_PASSWORD RABBITMQ_VHOST RABBITMQ_USE_SSL RABBITMQ_EXCHANGE RABBITMQ_QUEUE_PUSH RABBITMQ_DLX_EXCHANGE RABBITMQ_FAILED_QUEUE
 		RABBITMQ_EVENTS_EXCHANGE JWT_ACCESS_TOKEN_LIFETIME JWT_REFRESH_TOKEN_LIFETIME PUSH_PROVIDER PUSH_WEBHOOK_URL PUSH_CONCURRENCY
-		PUSH_PREFETCH PUSH_RETRY_STEPS MIGRATE_ON_START`) {
+		PUSH_PREFETCH PUSH_RETRY_STEPS MIGRATE_ON_START EMAIL_TRANSPORT EMAIL_FROM SMTP_URL PUBLIC_URL`) {
 		t.Setenv(name, variables[name])
 	}
 }
@@ -37,6 +37,7 @@ func TestDefaultsAreThoseOfTheContract(t *testing.T) {
 	require.Equal(t, [2]int{32, 64}, [2]int{c.PushConcurrency, c.PushPrefetch})
 	require.Equal(t, []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute, time.Hour}, c.PushRetrySteps)
 	require.Equal(t, "log", c.PushProvider)
+	require.Equal(t, []string{"queue", "http://localhost:8000"}, []string{c.EmailTransport, c.PublicURL})
 	require.False(t, c.Debug)
 	require.False(t, c.MigrateOnStart)
 }
@@ -53,17 +54,17 @@ func TestEveryFaultIsToldAtOnceByItsVariableAndWithoutSecrets(t *testing.T) {
 	setOnly(t, map[string]string{
 		"SECRET_KEY": "short-secret", "PORT": "http", "DB_PORT": "0", "REDIS_URL": "http://:hidden@host", "RABBITMQ_URL": "amqp://user:hidden@",
 		"DEBUG": "perhaps", "LOG_LEVEL": "LOUD", "PUSH_PROVIDER": "pigeon", "PUSH_RETRY_STEPS": "1m,10s", "JWT_ACCESS_TOKEN_LIFETIME": "-1",
-		"PUSH_PREFETCH": "99999999999999999999",
+		"PUSH_PREFETCH": "99999999999999999999", "EMAIL_TRANSPORT": "pigeon", "PUBLIC_URL": "https://example.com/?token=hidden",
 	})
 	_, faults := loadConfig()
 	all := strings.Join(faults, "\n")
 	for _, name := range []string{
 		"SECRET_KEY", "PORT", "DB_PORT", "REDIS_URL", "RABBITMQ_URL", "DEBUG", "LOG_LEVEL", "PUSH_PROVIDER", "PUSH_RETRY_STEPS",
-		"JWT_ACCESS_TOKEN_LIFETIME", "PUSH_PREFETCH",
+		"JWT_ACCESS_TOKEN_LIFETIME", "PUSH_PREFETCH", "EMAIL_TRANSPORT", "PUBLIC_URL",
 	} {
 		require.Contains(t, "\n"+all, "\n"+name+" ")
 	}
-	require.Len(t, faults, 11)
+	require.Len(t, faults, 13)
 	for _, fault := range faults {
 		require.Contains(t, fault, "accepted: ")
 		require.NotContains(t, fault, "\n")
@@ -76,6 +77,32 @@ func TestWebhookNeedsItsURL(t *testing.T) {
 	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "PUSH_PROVIDER": "webhook"})
 	_, faults := loadConfig()
 	require.Equal(t, []string{"PUSH_WEBHOOK_URL is missing; accepted: http:// or https:// and a host"}, faults)
+}
+
+func TestMailServerNeedsItsURLAndASender(t *testing.T) {
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "EMAIL_TRANSPORT": "smtp"})
+	_, faults := loadConfig()
+	require.Len(t, faults, 2)
+	require.Contains(t, faults[0], "SMTP_URL is missing; accepted: smtp://")
+	require.Contains(t, faults[1], "EMAIL_FROM is missing; accepted: no-reply@example.com")
+
+	t.Setenv("SMTP_URL", "smtp://user:hidden@mail.example.com?tls=off")
+	t.Setenv("EMAIL_FROM", "nobody")
+	_, faults = loadConfig()
+	require.Len(t, faults, 2)
+	require.Contains(t, faults[0], "SMTP_URL would show the password to the network without TLS; accepted: smtp://")
+	require.Contains(t, faults[1], "EMAIL_FROM is no mail address in ASCII; accepted: ")
+	require.NotContains(t, strings.Join(faults, ""), "hidden")
+
+	t.Setenv("SMTP_URL", "smtps://user:hidden@mail.example.com")
+	t.Setenv("EMAIL_FROM", "The Service <no-reply@example.com>")
+	c, faults := loadConfig()
+	require.Empty(t, faults)
+	require.Equal(t, "no-reply@example.com", c.EmailFrom.Address)
+
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "EMAIL_TRANSPORT": "log", "SMTP_URL": "left over"})
+	_, faults = loadConfig()
+	require.Empty(t, faults, "what is not used may be anything")
 }
 
 func TestPasswordsOfPartsAreEscaped(t *testing.T) {

@@ -41,9 +41,9 @@ func newStack(t testing.TB) *stack {
 		RedisURL:    servertest.Env(t, "REDIS_URL"), CacheTTL: time.Hour, RabbitMQURL: servertest.VHost(t),
 		Exchange: "notifications.direct", PushQueue: "push.queue", DLX: "notifications.dlx", FailedQueue: "failed.queue", Events: "user.events",
 		AccessLifetime: time.Hour, RefreshLifetime: 24 * time.Hour,
+		EmailTransport: "queue", PublicURL: "https://app.example.com",
 		PushProvider: "webhook", PushWebhookURL: s.provider.server.URL, PushConcurrency: 8, PushPrefetch: 16,
 		PushRetrySteps: []time.Duration{200 * time.Millisecond, 400 * time.Millisecond},
-		PublicURL:      "https://app.example.com",
 	}
 	return s
 }
@@ -66,8 +66,8 @@ func count(t *testing.T, db *postgres.DB, query string, args ...any) (n int) {
 // instance is one running service.
 type instance struct {
 	t    testing.TB
-	app  *app
 	base string
+	app  *app // nil when it runs in another process
 	stop func()
 }
 
@@ -390,8 +390,8 @@ func (b *broker) length(queue string) int {
 	return q.Messages
 }
 
-// mail is a command to the Email Service.
-type mail struct {
+// letter is a command to the Email Service.
+type letter struct {
 	NotificationType string         `json:"notification_type"`
 	UserID           string         `json:"user_id"`
 	TemplateCode     string         `json:"template_code"`
@@ -400,19 +400,19 @@ type mail struct {
 	Metadata         map[string]any `json:"metadata"`
 }
 
-func (m mail) token() string { return m.Variables["token"].(string) }
+func (l letter) token() string { return l.Variables["token"].(string) }
 
 // mail takes messages of email.queue, as the Email Service does, until one is to this address.
-func (b *broker) mail(email any, templateCode string) mail {
+func (b *broker) mail(email any, templateCode string) letter {
 	b.t.Helper()
-	var found mail
+	var found letter
 	servertest.Eventually(b.t, func() bool {
 		d, ok, err := b.ch.Get("email.queue", true)
 		require.NoError(b.t, err)
 		if !ok {
 			return false
 		}
-		var one mail
+		var one letter
 		require.NoError(b.t, json.Unmarshal(d.Body, &one), "%s", d.Body)
 		found = one
 		return one.Metadata["email"] == email && one.TemplateCode == templateCode

@@ -12,15 +12,12 @@ import (
 	"user-service/platform/mail"
 )
 
-// verifyEmailLink is a page of the client's, which posts the token: mail scanners open links, so to
-// open it must use nothing up.
-func (s Settings) verifyEmailLink(token string) string { return s.link("/verify-email", token) }
+// pages of the client's, which post the token: mail scanners open links, so to open one must use
+// nothing up.
+var pages = map[purpose]string{emailVerification: "/verify-email", passwordReset: "/reset-password"}
 
-// resetPasswordLink is a page of the client's too.
-func (s Settings) resetPasswordLink(token string) string { return s.link("/reset-password", token) }
-
-func (s Settings) link(page, token string) string {
-	return strings.TrimRight(s.PublicURL, "/") + page + "?token=" + url.QueryEscape(token)
+func (s Settings) link(of purpose, token string) string {
+	return strings.TrimRight(s.PublicURL, "/") + pages[of] + "?token=" + url.QueryEscape(token)
 }
 
 // Mailer sends the module's mails where no Email Service does. A mail is sent twice only when the

@@ -28,10 +28,10 @@ func TestLinksLeadToTheClientsPages(t *testing.T) {
 	t.Parallel()
 	for _, base := range []string{"https://app.example.com", "https://app.example.com/"} {
 		s := Settings{PublicURL: base}
-		require.Equal(t, "https://app.example.com/verify-email?token=a-b_c%2B%26", s.verifyEmailLink("a-b_c+&"))
-		require.Equal(t, "https://app.example.com/reset-password?token=abc", s.resetPasswordLink("abc"))
+		require.Equal(t, "https://app.example.com/verify-email?token=a-b_c%2B%26", s.link(emailVerification, "a-b_c+&"))
+		require.Equal(t, "https://app.example.com/reset-password?token=abc", s.link(passwordReset, "abc"))
 	}
-	require.Equal(t, "http://e.com/app/verify-email?token=a", Settings{PublicURL: "http://e.com/app"}.verifyEmailLink("a"))
+	require.Equal(t, "http://e.com/app/verify-email?token=a", Settings{PublicURL: "http://e.com/app"}.link(emailVerification, "a"))
 }
 
 func TestEveryLetterHasItsWordsInTextAndHTML(t *testing.T) {

@@ -24,7 +24,7 @@ type addressed struct {
 	Email string `json:"email"`
 }
 
-func (m *Module) wish(ctx context.Context, in addressed, for_ purpose) (web.None, error) {
+func (m *Module) wish(ctx context.Context, in addressed, of purpose) (web.None, error) {
 	fields := fault.Fields{}
 	email := rules.Email(fields, "email", in.Email)
 	if err := fields.Err(); err != nil {
@@ -33,7 +33,7 @@ func (m *Module) wish(ctx context.Context, in addressed, for_ purpose) (web.None
 	client := identity.ClientFrom(ctx)
 	_, err := m.db.Exec(ctx, `
 		INSERT INTO auth.mail_wishes (email, purpose, address, user_agent, correlation_id) VALUES ($1, $2, $3, $4, $5)`,
-		email, for_, client.Address, client.UserAgent, correlation.From(ctx).Correlation)
+		email, of, client.Address, client.UserAgent, correlation.From(ctx).Correlation)
 	if err == nil {
 		m.wishes.ring()
 	}

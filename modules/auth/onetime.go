@@ -34,10 +34,10 @@ var errInvalidToken = fault.New(fault.Invalid, "invalid_token", "This link is no
 
 // sendToken makes a token, which voids the older one, and has it mailed, in the transaction of ctx.
 // It does nothing when a mail was sent less than a minute ago, or five of them in a day.
-func (m *Module) sendToken(ctx context.Context, accountID string, for_ purpose) error {
+func (m *Module) sendToken(ctx context.Context, accountID string, of purpose) error {
 	secret := make([]byte, secretBytes)
 	_, _ = rand.Read(secret) // never fails, see its documentation
-	issued, err := m.store.issueToken(ctx, accountID, for_, digest(secret), lifetimes[for_])
+	issued, err := m.store.issueToken(ctx, accountID, of, digest(secret), lifetimes[of])
 	if err != nil || !issued {
 		return err
 	}
@@ -47,44 +47,36 @@ func (m *Module) sendToken(ctx context.Context, accountID string, for_ purpose) 
 	}
 	token := tokenText.EncodeToString(secret)
 	return m.bus.Send(ctx, commands.SendEmail{
-		UserID: accountID, Email: user.Email, Name: user.Name, TemplateCode: string(for_),
-		Token: token, Link: m.link(for_, token), ExpiresInMinutes: int(math.Round(lifetimes[for_].Minutes())),
+		UserID: accountID, Email: user.Email, Name: user.Name, TemplateCode: string(of),
+		Token: token, Link: m.settings.link(of, token), ExpiresInMinutes: int(math.Round(lifetimes[of].Minutes())),
 	})
 }
 
-// link is the page of the client app that a mail leads to. Opening it uses nothing up: scanners of mail
-// open links too. The page sends the token by POST.
-func (m *Module) link(for_ purpose, token string) string {
-	return m.settings.PublicURL + pages[for_] + "?token=" + token
-}
-
-var pages = map[purpose]string{emailVerification: "/verify-email", passwordReset: "/reset-password"}
-
 // holder finds whose token it is, and leaves it unused.
-func (m *Module) holder(ctx context.Context, token string, for_ purpose) (account, error) {
+func (m *Module) holder(ctx context.Context, token string, of purpose) (account, error) {
 	hash, err := tokenHash(token)
 	if err != nil {
 		return account{}, err
 	}
-	a, err := m.store.byToken(ctx, hash, for_)
+	a, err := m.store.byToken(ctx, hash, of)
 	return a, orInvalidToken(err)
 }
 
 // useToken locks the account the token was sent to and uses the token up; `invalid_token` when it is
 // none, or not any more.
-func (m *Module) useToken(ctx context.Context, token string, for_ purpose) (account, error) {
+func (m *Module) useToken(ctx context.Context, token string, of purpose) (account, error) {
 	hash, err := tokenHash(token)
 	if err != nil {
 		return account{}, err
 	}
-	a, err := m.store.byToken(ctx, hash, for_)
+	a, err := m.store.byToken(ctx, hash, of)
 	if err != nil {
 		return account{}, orInvalidToken(err)
 	}
 	if a, err = m.store.lock(ctx, a.ID); err != nil { // before the token's row, as everybody does
 		return account{}, orInvalidToken(err)
 	}
-	used, err := m.store.useToken(ctx, hash, for_)
+	used, err := m.store.useToken(ctx, hash, of)
 	if err != nil {
 		return account{}, err
 	}
