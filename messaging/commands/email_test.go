@@ -1,4 +1,4 @@
-package commands_test
+package commands
 
 import (
 	"bytes"
@@ -7,13 +7,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"user-service/messaging/commands"
 )
 
 func TestMailIsShownWithoutItsTokenAndAddress(t *testing.T) {
 	t.Parallel()
-	c := commands.SendEmail{UserID: "7", Email: "ada@example.com", TemplateCode: commands.TemplateReset, Link: "https://e.com/?token=secret", Token: "secret"}
+	c := SendEmail{UserID: "7", Email: "ada@example.com", TemplateCode: TemplateReset, Link: "https://e.com/?token=secret", Token: "secret"}
 	var shown bytes.Buffer
 	fmt.Fprintf(&shown, "%v %+v %s %v", c, &c, c, []any{c})
 	slog.New(slog.NewJSONHandler(&shown, nil)).Info("mail", "by value", c, "by pointer", &c)
