@@ -103,6 +103,8 @@ var only = []struct {
 	{"github.com/creack/pty", []string{"cmd/user-service"}},
 	{"golang.org/x/term", []string{"cmd/user-service"}},
 	{"github.com/wneessen/go-mail", []string{"platform/mail"}},
+	{"golang.org/x/crypto/", []string{"modules/auth"}},
+	{"golang.org/x/sys/", []string{"modules/auth"}},
 }
 
 func TestEachLibraryIsKnownInOnePlace(t *testing.T) {

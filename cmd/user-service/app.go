@@ -83,7 +83,8 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 	}
 
 	k.auth = auth.New(k.db, k.bus, auth.Settings{
-		SecretKey: c.SecretKey, AccessLifetime: c.AccessLifetime, RefreshLifetime: c.RefreshLifetime, PublicURL: c.PublicURL,
+		SecretKey: c.SecretKey, SigningKeys: c.SigningKeys, HashCommand: c.HashCommand,
+		AccessLifetime: c.AccessLifetime, RefreshLifetime: c.RefreshLifetime, PublicURL: c.PublicURL,
 	}, log)
 	k.profile = profile.New(k.db, k.bus, k.cache)
 	k.preferences = preferences.New(k.db, k.bus, k.cache)

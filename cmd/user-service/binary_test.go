@@ -97,6 +97,45 @@ func (p *process) kill() {
 	_ = p.cmd.Wait()
 }
 
+// TestProcessesForHashesEndWithTheService, also when it has no time to end them.
+func TestProcessesForHashesEndWithTheService(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	gone := func(pid int) bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(stat), ") Z ") // whoever inherited it has not looked yet
+	}
+	for _, end := range []func(*process){(*process).kill, func(p *process) {
+		require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, p.cmd.Wait())
+	}} {
+		p := s.run(t)
+		p.register()
+		pid := p.child()
+		require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
+		p.register()
+		require.False(t, gone(pid), "it heeds no signal: the service may be about to finish its work")
+		end(p)
+		servertest.Eventually(t, func() bool { return gone(pid) }, "the process is gone")
+	}
+}
+
+// child is the only process that this one has started.
+func (p *process) child() (pid int) {
+	p.t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid))
+	require.NoError(p.t, err)
+	var children string
+	for _, thread := range threads {
+		listed, err := os.ReadFile(thread)
+		require.NoError(p.t, err)
+		children += string(listed)
+	}
+	pid, err = strconv.Atoi(strings.TrimSpace(children))
+	require.NoError(p.t, err, "one password at a time needs one process: %q", children)
+	return pid
+}
+
 func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -3,16 +3,19 @@ package main
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"net"
 	netmail "net/mail"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"user-service/modules/auth"
 	"user-service/platform/mail"
 )
 
@@ -36,6 +39,8 @@ type config struct {
 	FailedQueue string
 	Events      string
 
+	HashCommand     []string // not a setting: tests have none
+	SigningKeys     []auth.SigningKey
 	AccessLifetime  time.Duration
 	RefreshLifetime time.Duration
 
@@ -77,6 +82,7 @@ func loadConfig() (config, []string) {
 		FailedQueue: e.text("RABBITMQ_FAILED_QUEUE", "failed.queue"),
 		Events:      e.text("RABBITMQ_EVENTS_EXCHANGE", "user.events"),
 
+		SigningKeys:     signingKeys(&e),
 		AccessLifetime:  e.minutes("JWT_ACCESS_TOKEN_LIFETIME", 60),
 		RefreshLifetime: e.minutes("JWT_REFRESH_TOKEN_LIFETIME", 1440),
 
@@ -145,6 +151,29 @@ func secretKey(e *environment, debug bool) []byte {
 		e.fault("SECRET_KEY", "has only "+strconv.Itoa(len(secret))+" bytes", "at least 32 random bytes")
 	}
 	return []byte(secret)
+}
+
+// signingKeys reads the files of JWT_PRIVATE_KEYS, and shows nothing of what is in them.
+func signingKeys(e *environment) (keys []auth.SigningKey) {
+	const name = "JWT_PRIVATE_KEYS"
+	if !e.has(name) {
+		return nil
+	}
+	for file := range strings.SplitSeq(e.text(name, ""), ",") {
+		file = strings.TrimSpace(file)
+		content, err := os.ReadFile(file)
+		if err != nil {
+			e.fault(name, fmt.Sprintf("names %q, which cannot be read", file), "files, separated by commas, of "+auth.AcceptedKeys)
+			continue
+		}
+		found, err := auth.ParseSigningKeys(content)
+		if err != nil {
+			e.fault(name, fmt.Sprintf("names %q, which %s", file, err), auth.AcceptedKeys)
+			continue
+		}
+		keys = append(keys, found...)
+	}
+	return keys
 }
 
 func randomBytes(n int) []byte {

@@ -1,11 +1,19 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"user-service/modules/auth"
 )
 
 // setOnly sets these variables and empties every other one that the service reads.
@@ -14,7 +22,7 @@ func setOnly(t *testing.T, variables map[string]string) {
 	for name := range strings.FieldsSeq(`SECRET_KEY DEBUG LOG_LEVEL PORT METRICS_PORT DATABASE_URL DB_NAME DB_USER DB_PASSWORD DB_HOST DB_PORT
 		REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_CACHE_TTL RABBITMQ_URL RABBITMQ_HOST RABBITMQ_PORT RABBITMQ_USER
 		RABBITMQ_PASSWORD RABBITMQ_VHOST RABBITMQ_USE_SSL RABBITMQ_EXCHANGE RABBITMQ_QUEUE_PUSH RABBITMQ_DLX_EXCHANGE RABBITMQ_FAILED_QUEUE
-		RABBITMQ_EVENTS_EXCHANGE JWT_ACCESS_TOKEN_LIFETIME JWT_REFRESH_TOKEN_LIFETIME PUSH_PROVIDER PUSH_WEBHOOK_URL PUSH_CONCURRENCY
+		RABBITMQ_EVENTS_EXCHANGE JWT_ACCESS_TOKEN_LIFETIME JWT_REFRESH_TOKEN_LIFETIME JWT_PRIVATE_KEYS PUSH_PROVIDER PUSH_WEBHOOK_URL PUSH_CONCURRENCY
 		PUSH_PREFETCH PUSH_RETRY_STEPS MIGRATE_ON_START EMAIL_TRANSPORT EMAIL_FROM SMTP_URL PUBLIC_URL`) {
 		t.Setenv(name, variables[name])
 	}
@@ -71,6 +79,32 @@ func TestEveryFaultIsToldAtOnceByItsVariableAndWithoutSecrets(t *testing.T) {
 	}
 	require.NotContains(t, all, "hidden")
 	require.NotContains(t, all, "short-secret")
+}
+
+func TestPrivateKeysAreReadInTheirOrder(t *testing.T) {
+	_, newKey, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	oldKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	write := func(name string, content []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		return path
+	}
+	both := append(pemOf(t, newKey), pemOf(t, oldKey)...)
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "JWT_PRIVATE_KEYS": write("new.pem", pemOf(t, newKey)) + ", " + write("old.pem", pemOf(t, oldKey))})
+	c, faults := loadConfig()
+	require.Empty(t, faults)
+	want, err := auth.ParseSigningKeys(both)
+	require.NoError(t, err)
+	require.Equal(t, want, c.SigningKeys)
+
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "JWT_PRIVATE_KEYS": "/nowhere.pem," + write("odd.pem", []byte("hidden"))})
+	_, faults = loadConfig()
+	require.Len(t, faults, 2, "each file has its line")
+	require.Contains(t, faults[0], `JWT_PRIVATE_KEYS names "/nowhere.pem", which cannot be read; accepted: files, separated by commas, of PEM`)
+	require.Contains(t, faults[1], `odd.pem", which holds no private key; accepted: PEM`)
+	require.NotContains(t, strings.Join(faults, ""), "hidden")
 }
 
 func TestWebhookNeedsItsURL(t *testing.T) {

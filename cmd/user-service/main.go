@@ -27,6 +27,7 @@ type commandLine struct {
 	ServiceKey   serviceKeyCommand      `cmd:"" help:"Make, list and revoke the keys by which sibling services call the API. Example: user-service service-key create email-service"`
 	ImportDjango importDjangoCommand    `cmd:"" help:"Take over the users of the original Django service, passwords included; may run again, and while the service runs. Example: user-service import-django --dsn postgres://reader:secret@old-host/user_service_db"`
 	Health       healthCommand          `cmd:"" help:"Ask the service on this machine whether it is ready; exit status 0 or 1. Example: user-service health"`
+	Hash         hashCommand            `cmd:"" hidden:"" help:"Hash passwords for the service that started this. Example: none"`
 	Version      versionCommand         `cmd:"" help:"Print the version. Example: user-service version"`
 }
 

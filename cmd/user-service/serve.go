@@ -28,6 +28,7 @@ func (s serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.HashCommand = hashes()
 	log := logging.New(os.Stdout, c.LogLevel, c.Debug)
 	all := s.Only == "all"
 	a, err := newApp(ctx, c, roles{api: all || s.Only == "api", consumer: all || s.Only == "consumer", relay: all || s.Only == "relay"}, log)

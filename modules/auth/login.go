@@ -19,11 +19,12 @@ type credentials struct {
 // login takes the same work and gives the same answer for an unknown address, a wrong password and
 // an inactive account.
 func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
-	account, err := m.store.byEmail(ctx, trimmed(in.Email))
+	email := trimmed(in.Email)
+	account, err := m.store.byEmail(ctx, email)
 	if err != nil && !errors.Is(err, postgres.ErrNoRows) {
 		return signedIn{}, err
 	}
-	match, err := m.passwords.matches(ctx, bounded(in.Password), account.Password)
+	match, err := m.passwords.matches(ctx, bounded(in.Password), m.decoys.standIn(account.Password, email))
 	if err != nil {
 		return signedIn{}, err
 	}
@@ -33,10 +34,11 @@ func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
 		}
 		return signedIn{}, errCredentials
 	}
+	verified := m.upgrade(ctx, account, in.Password)
 	var reply signedIn
 	err = m.db.InTx(ctx, func(ctx context.Context) error {
-		// It may have been deactivated while the password was checked.
-		if active, err := m.store.lockActive(ctx, account.ID); err != nil || !active {
+		// While the password was checked the account may have been deactivated, or the password reset.
+		if holds, err := m.store.lockVerified(ctx, account.ID, verified); err != nil || !holds {
 			return errors.Join(err, errCredentials)
 		}
 		session, err := m.openSession(ctx, account.ID)

@@ -6,7 +6,8 @@
 //	           GET, DELETE /auth/sessions/, DELETE /auth/sessions/{id}/,
 //	           POST /auth/verify-email/, POST /auth/verify-email/resend/,
 //	           POST /auth/password-reset/, POST /auth/password-reset/confirm/, POST /auth/password-change/,
-//	           GET /auth/activity/, GET /users/{id}/activity/, PATCH /users/{id}/
+//	           GET /auth/activity/, GET /users/{id}/activity/, PATCH /users/{id}/,
+//	           GET /.well-known/jwks.json
 //	Handles:   DeactivateAccount
 //	Sends:     CreateProfile, CreatePreferences, DescribeUser, AddProfiles, AddPreferences, AddRecipients,
 //	           SendEmail, SetStaff
@@ -34,7 +35,9 @@ import (
 
 // Settings are what an operator decides.
 type Settings struct {
-	SecretKey       []byte        // signs access tokens, HS256
+	SecretKey       []byte        // signs access tokens, HS256, unless there are SigningKeys
+	SigningKeys     []SigningKey  // newest first: the first one signs, the others only verify
+	HashCommand     []string      // of a process that runs ServeHashes; none: hashes are made in this one
 	AccessLifetime  time.Duration // of an access token
 	RefreshLifetime time.Duration // of a session that is not refreshed
 	PublicURL       string        // of the client's pages, the base of links in mails
@@ -46,7 +49,8 @@ type Module struct {
 	bus         *messaging.Bus
 	store       store
 	passwords   *passwords
-	tokens      accessTokens
+	decoys      *decoys
+	tokens      tokens
 	revocations *revocations
 	serviceKeys *serviceKeys
 	wishes      bell
@@ -56,10 +60,12 @@ type Module struct {
 
 // New wires the module. Run keeps it up to date.
 func New(db *postgres.DB, bus *messaging.Bus, settings Settings, log *slog.Logger) *Module {
+	log = log.With("logger", "auth")
 	return &Module{
-		db: db, bus: bus, store: store{db}, passwords: newPasswords(), settings: settings,
-		tokens:      accessTokens{settings.SecretKey, settings.AccessLifetime},
-		revocations: newRevocations(db), serviceKeys: newServiceKeys(db), wishes: make(bell, 1), log: log.With("logger", "auth"),
+		db: db, bus: bus, store: store{db}, passwords: newPasswords(settings.HashCommand, log), settings: settings,
+		decoys:      &decoys{db: db, secret: settings.SecretKey},
+		tokens:      newTokens(settings),
+		revocations: newRevocations(db), serviceKeys: newServiceKeys(db), wishes: make(bell, 1), log: log,
 	}
 }
 
@@ -75,6 +81,8 @@ func (m *Module) Run(ctx context.Context) error {
 	parts.Go(func() error { return m.serviceKeys.run(ctx) })
 	parts.Go(func() error { return m.runWishes(ctx, m.log) })
 	parts.Go(func() error { return m.runRetention(ctx, m.log) })
+	parts.Go(func() error { return m.decoys.run(ctx, m.log) })
+	parts.Go(func() error { return m.passwords.run(ctx) })
 	return parts.Wait()
 }
 
@@ -95,4 +103,6 @@ func (m *Module) Routes(r *web.Router) {
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/auth/activity/", Access: web.Bearer, Message: "This is what happened to your account."}, m.listOwnActivity)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/activity/", Access: web.Staff, Message: "This is what happened to the account."}, m.listActivity)
 	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/{id}/", Access: web.Staff, Message: "The account is up to date."}, m.changeAccount)
+	r.AddDocument(web.Endpoint{Method: "GET", Path: "/.well-known/jwks.json"},
+		web.Document{Type: "application/json", MaxAge: 5 * time.Minute, Body: keySet(m.settings.SigningKeys)})
 }

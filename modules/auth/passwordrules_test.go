@@ -60,6 +60,28 @@ func TestLikenessIsThatOfPythonsDifflib(t *testing.T) {
 	}
 }
 
+// TestCloseIsWhatDjangoCallsSimilar has the answers of Django's UserAttributeSimilarityValidator.
+func TestCloseIsWhatDjangoCallsSimilar(t *testing.T) {
+	t.Parallel()
+	for pair, similar := range map[[2]string]bool{
+		{"lovelace1", "Ada Lovelace"}:                   true,
+		{"ecalevol!", "Ada Lovelace"}:                   true, // the order of characters does not count
+		{"lovela7xyz", "Ada Lovelace"}:                  false,
+		{"ada_lovelace_99", "ada.lovelace@example.com"}: false,
+		{"examples1", "x@example.com"}:                  true,
+		{"comcomcom", "x@e.com"}:                        false,
+		{"ada-ada-ada", "Ada"}:                          false,
+		{strings.Repeat("a", 128), "a"}:                 false,
+		{"Étienne12", "étienne dupont"}:                 true,
+		{"e\u0301tienne1", "e\u0301tienne"}:             true,
+		{"straße12", "STRASSE"}:                         false,
+		{"İstanbul1", "istanbul"}:                       true,
+		{"नमस्तेदुनिया", "नमस्ते दुनिया"}: true,
+	} {
+		require.Equal(t, similar, isClose(pair[0], pair[1]), "%q", pair)
+	}
+}
+
 func TestListOfCommonPasswordsIsSortedAndEveryLineIsFound(t *testing.T) {
 	t.Parallel()
 	lines := strings.Split(strings.TrimSuffix(string(commonPasswords), "\n"), "\n")

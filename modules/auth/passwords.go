@@ -2,8 +2,10 @@ package auth
 
 import (
 	"context"
+	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,61 +24,104 @@ const idleAfter = 2 * time.Second
 // maxWaiting bounds the hashes that wait for a core; each takes about 20 ms.
 const maxWaiting = 100
 
-// passwords hashes, at most one on each core at a time: a flood of logins can neither take the
-// memory nor starve the other routes.
+// passwords hashes, at most one on each core at a time and behind the other routes: a flood of logins
+// can neither take the memory nor starve them.
 type passwords struct {
+	command []string // of a process that runs ServeHashes; none: hashes are made in this one
 	cores   chan struct{}
 	waiting atomic.Int64
 	idle    *time.Timer
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	hashers []*hasher // that have nothing to do, the last one used at the end
 }
 
 // decoy is what an unknown account's password is compared with, so that it takes as long. It is the
 // hash of nothing: salt and key are made up.
 const decoy = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdCEhIQ$bm9ib2R5J3Mga2V5LCB3aGljaCBmaXRzIG5vdGhpbmc"
 
-func newPasswords() *passwords {
+func newPasswords(command []string, log *slog.Logger) *passwords {
 	return &passwords{
+		command: command, log: log,
 		cores: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		idle:  time.AfterFunc(idleAfter, debug.FreeOSMemory),
 	}
 }
 
 func (p *passwords) hash(ctx context.Context, password string) (hash string, err error) {
-	err = p.onCore(ctx, func() error {
-		hash, err = argon2id.CreateHash(password, cost)
-		return err
-	})
-	return hash, err
+	r, err := p.onCore(ctx, hashJob{Password: password})
+	return r.Hash, err
 }
 
-// matches compares. An empty hash stands for an account that does not exist: it takes the same time
-// and never matches.
+// matches compares. A hash that no password can match, as an empty one, takes the decoy's time.
 func (p *passwords) matches(ctx context.Context, password, hash string) (match bool, err error) {
-	exists := hash != ""
-	if !exists {
+	usable := readHash(hash) != nil
+	if !usable {
 		hash = decoy
 	}
-	err = p.onCore(ctx, func() error {
-		match, err = argon2id.ComparePasswordAndHash(password, hash)
-		return err
-	})
-	return match && exists, err
+	r, err := p.onCore(ctx, hashJob{password, hash})
+	return r.Match && usable, err
 }
 
-func (p *passwords) onCore(ctx context.Context, work func() error) error {
+func (p *passwords) onCore(ctx context.Context, job hashJob) (hashResult, error) {
 	if p.waiting.Add(1) > maxWaiting {
 		p.waiting.Add(-1)
-		return fault.Away(errTooBusy)
+		return hashResult{}, fault.Away(errTooBusy)
 	}
 	defer p.waiting.Add(-1)
 	select {
 	case p.cores <- struct{}{}:
 	case <-ctx.Done():
-		return ctx.Err()
+		return hashResult{}, ctx.Err()
 	}
-	defer func() {
-		<-p.cores
-		p.idle.Reset(idleAfter)
-	}()
-	return work()
+	defer func() { <-p.cores }()
+	if len(p.command) > 0 {
+		result, err := p.inBackground(job)
+		if err == nil {
+			return result, nil
+		}
+		p.log.WarnContext(ctx, "no process for hashes, hashing in this one", "error", err)
+	}
+	defer p.idle.Reset(idleAfter)
+	return job.do()
+}
+
+func (p *passwords) inBackground(job hashJob) (hashResult, error) {
+	h, err := p.takeHasher()
+	if err != nil {
+		return hashResult{}, err
+	}
+	result, err := h.do(job)
+	if err == nil {
+		p.mu.Lock()
+		p.hashers = append(p.hashers, h)
+		p.mu.Unlock()
+	}
+	return result, err
+}
+
+// takeHasher starts no more processes than are needed at once.
+func (p *passwords) takeHasher() (*hasher, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.hashers) - 1
+	if last < 0 {
+		return startHasher(p.command)
+	}
+	h := p.hashers[last]
+	p.hashers = p.hashers[:last]
+	return h, nil
+}
+
+// run ends the processes that have nothing to do when ctx ends.
+func (p *passwords) run(ctx context.Context) error {
+	<-ctx.Done()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range p.hashers {
+		h.end()
+	}
+	p.hashers = nil
+	return nil
 }

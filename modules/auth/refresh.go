@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"strings"
 	"time"
 
 	"user-service/platform/fault"
@@ -30,15 +31,18 @@ func (m *Module) refresh(ctx context.Context, in refreshRequest) (tokenPair, err
 	if sent == nil {
 		return tokenPair{}, fault.Fields{"refresh": {"This field is required."}}.Err()
 	}
-	secret, err := tokenText.DecodeString(*sent)
-	if err != nil || len(secret) != secretBytes {
-		return tokenPair{}, identity.ErrTokenInvalid
+	secret, err := refreshSecret(*sent)
+	if err != nil {
+		return tokenPair{}, err
 	}
 	var token presented
 	var successor []byte
 	var refused error // told after the commit: a reuse must end the session although it is refused
 	err = m.db.InTx(ctx, func(ctx context.Context) error {
 		token, err = m.store.lockPresented(ctx, digest(secret), refreshGrace)
+		if errors.Is(err, postgres.ErrNoRows) {
+			token, err = m.adopt(ctx, secret)
+		}
 		switch {
 		case errors.Is(err, postgres.ErrNoRows):
 			return identity.ErrTokenInvalid
@@ -70,6 +74,19 @@ func (m *Module) refuseReuse(ctx context.Context, token presented) error {
 		return err
 	}
 	return m.record(ctx, entry{action: "refresh_token_reused", accountID: token.AccountID, detail: detail{"session_id": token.SessionID}})
+}
+
+// refreshSecret gives what a refresh token proves itself by: its bytes, or all of its text if it is
+// a JWT of the original service.
+func refreshSecret(token string) ([]byte, error) {
+	if strings.Contains(token, ".") && len(token) <= maxToken {
+		return []byte(token), nil
+	}
+	secret, err := tokenText.DecodeString(token)
+	if err != nil || len(secret) != secretBytes {
+		return nil, identity.ErrTokenInvalid
+	}
+	return secret, nil
 }
 
 func (m *Module) rotate(ctx context.Context, secret []byte, token presented) ([]byte, error) {

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -18,13 +19,15 @@ const (
 
 // revocations are the sessions that ended before their access tokens expire. Every instance keeps
 // all of them in memory, so that judging a token asks no server. They are named one by one: to
-// compare a token's age with the time of a revocation would compare two clocks.
+// compare a token's age with the time of a revocation would compare two clocks. Only for the tokens
+// of the original service, which name no session, there is no other way.
 type revocations struct {
 	db *postgres.DB
 
 	mu       sync.RWMutex
-	sessions map[string]time.Time // id → when its tokens have expired anyway
-	known    time.Time            // everything that committed before is in here
+	sessions map[string]time.Time  // id → when its tokens have expired anyway
+	accounts map[string]revocation // id → of its tokens without a session, the latest
+	known    time.Time             // everything that committed before is in here
 
 	looking chan struct{} // held by the one who looks; guards what follows
 	horizon string        // the oldest transaction that was still open at the last look
@@ -33,11 +36,14 @@ type revocations struct {
 }
 
 func newRevocations(db *postgres.DB) *revocations {
-	return &revocations{db: db, sessions: map[string]time.Time{}, looking: make(chan struct{}, 1), horizon: "0"}
+	return &revocations{db: db, sessions: map[string]time.Time{}, accounts: map[string]revocation{}, looking: make(chan struct{}, 1), horizon: "0"}
 }
 
+// revocation is of a session, or of all tokens of an account that name no session.
 type revocation struct {
-	SessionID string    `db:"session_id"`
+	SessionID *string   `db:"session_id"`
+	AccountID *string   `db:"account_id"`
+	RevokedAt time.Time `db:"revoked_at"`
 	ExpiresAt time.Time `db:"expires_at"`
 }
 
@@ -47,22 +53,30 @@ func (r *revocations) add(ctx context.Context, sessionIDs []string, lifetime tim
 	err := r.db.Select(ctx, &rows, `
 		INSERT INTO auth.revocations (session_id, expires_at)
 		SELECT unnest($1::uuid[]), clock_timestamp() + make_interval(secs => $2)
-		RETURNING session_id, expires_at`, postgres.Array(sessionIDs), (lifetime + 2*clockLeeway).Seconds())
+		RETURNING session_id, revoked_at, expires_at`, postgres.Array(sessionIDs), (lifetime + 2*clockLeeway).Seconds())
 	if err != nil {
 		return err
 	}
 	return postgres.AfterCommit(ctx, func(context.Context) { r.learn(rows, time.Time{}) })
 }
 
+// addAccount revokes what was issued for an account and names no session: the original service's
+// access and refresh tokens. Like add, it belongs to a transaction.
 func (r *revocations) addAccount(ctx context.Context, accountID string, lifetime time.Duration) error {
-	_, err := r.db.Exec(ctx, `
-		INSERT INTO auth.revocations (account_id, expires_at) VALUES ($1, clock_timestamp() + make_interval(secs => $2))`,
-		accountID, lifetime.Seconds())
-	return err
+	var rows []revocation
+	err := r.db.Select(ctx, &rows, `
+		WITH account AS (UPDATE auth.accounts SET sessions_ended_at = clock_timestamp() WHERE id = $1 RETURNING id)
+		INSERT INTO auth.revocations (account_id, expires_at)
+		SELECT id, clock_timestamp() + make_interval(secs => $2) FROM account
+		RETURNING account_id, revoked_at, expires_at`, accountID, (lifetime + 2*clockLeeway).Seconds())
+	if err != nil {
+		return err
+	}
+	return postgres.AfterCommit(ctx, func(context.Context) { r.learn(rows, time.Time{}) })
 }
 
-// include judges a session. Its fault is `unavailable` when the database cannot say what was revoked.
-func (r *revocations) include(ctx context.Context, sessionID string) (bool, error) {
+// include judges a token. Its fault is `unavailable` when the database cannot say what was revoked.
+func (r *revocations) include(ctx context.Context, c claims) (bool, error) {
 	if !r.knownWithin(revocationsTrusted) {
 		if err := r.look(ctx, revocationsTrusted); err != nil {
 			return false, err
@@ -70,9 +84,17 @@ func (r *revocations) include(ctx context.Context, sessionID string) (bool, erro
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	_, revoked := r.sessions[sessionID]
+	if c.SessionID == "" {
+		account, revoked := r.accounts[c.UserID]
+		return revoked && issuedBefore(c.IssuedAt.Time, account.RevokedAt), nil
+	}
+	_, revoked := r.sessions[c.SessionID]
 	return revoked, nil
 }
+
+// issuedBefore compares the clock of the service that issued a token with the database's. In doubt
+// the token is older: it costs its holder one more sign-in, and the opposite would keep a thief in.
+func issuedBefore(issued, revoked time.Time) bool { return !issued.After(revoked.Add(clockLeeway)) }
 
 func (r *revocations) knownWithin(age time.Duration) bool {
 	r.mu.RLock()
@@ -112,7 +134,7 @@ func (r *revocations) read(ctx context.Context) error {
 	}
 	var rows []revocation
 	err := r.db.Select(ctx, &rows, `
-		SELECT session_id, expires_at FROM auth.revocations WHERE session_id IS NOT NULL AND xid >= $1::xid8 AND expires_at > now()`, r.horizon)
+		SELECT session_id, account_id, revoked_at, expires_at FROM auth.revocations WHERE xid >= $1::xid8 AND expires_at > now()`, r.horizon)
 	if err != nil {
 		return err
 	}
@@ -125,7 +147,12 @@ func (r *revocations) learn(rows []revocation, known time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, row := range rows {
-		r.sessions[row.SessionID] = row.ExpiresAt
+		switch {
+		case row.SessionID != nil:
+			r.sessions[*row.SessionID] = row.ExpiresAt
+		case row.AccountID != nil && row.RevokedAt.After(r.accounts[*row.AccountID].RevokedAt):
+			r.accounts[*row.AccountID] = row
+		}
 	}
 	if known.After(r.known) {
 		r.known = known
@@ -157,13 +184,10 @@ func (r *revocations) run(ctx context.Context, log *slog.Logger) error {
 
 // sweep forgets what has expired, here and in the database.
 func (r *revocations) sweep(ctx context.Context) error {
-	now := time.Now()
+	past := time.Now().Add(-clockLeeway)
 	r.mu.Lock()
-	for id, expires := range r.sessions {
-		if now.After(expires.Add(clockLeeway)) {
-			delete(r.sessions, id)
-		}
-	}
+	maps.DeleteFunc(r.sessions, func(_ string, expires time.Time) bool { return expires.Before(past) })
+	maps.DeleteFunc(r.accounts, func(_ string, account revocation) bool { return account.ExpiresAt.Before(past) })
 	r.mu.Unlock()
 	for _, expired := range []string{
 		`DELETE FROM auth.revocations WHERE ctid = ANY (ARRAY(SELECT ctid FROM auth.revocations WHERE expires_at < now() - interval '5 minutes' LIMIT $1))`,

@@ -109,6 +109,10 @@ func (m *Module) endSessions(ctx context.Context, accountID string, ids []string
 
 // endAllSessions ends everything an account is signed in with.
 func (m *Module) endAllSessions(ctx context.Context, accountID, reason string) error {
+	// First, since it locks the account: a token of the original service opens no session meanwhile.
+	if err := m.endTokensWithoutSession(ctx, accountID); err != nil {
+		return err
+	}
 	ended, err := m.store.revokeAllSessions(ctx, accountID)
 	if err != nil {
 		return err
@@ -116,16 +120,10 @@ func (m *Module) endAllSessions(ctx context.Context, accountID, reason string) e
 	if err := m.revocations.add(ctx, ended, m.settings.AccessLifetime); err != nil {
 		return err
 	}
-	if err := m.endTokensWithoutSession(ctx, accountID); err != nil {
-		return err
-	}
 	return m.bus.Publish(ctx, events.SessionRevoked{UserID: accountID, Reason: reason})
 }
 
 // endTokensWithoutSession ends the tokens that the original service issued to an account.
 func (m *Module) endTokensWithoutSession(ctx context.Context, accountID string) error {
-	if err := m.store.endTokensWithoutSession(ctx, accountID); err != nil {
-		return err
-	}
-	return m.revocations.addAccount(ctx, accountID, m.settings.AccessLifetime)
+	return m.revocations.addAccount(ctx, accountID, m.tokens.originalLifetime())
 }

@@ -46,10 +46,17 @@ func (s store) lock(ctx context.Context, id string) (account, error) {
 	return a, err
 }
 
-// lockActive reports whether the account is active and keeps it so until the transaction ends.
-func (s store) lockActive(ctx context.Context, id string) (active bool, err error) {
-	err = s.db.Get(ctx, &active, `SELECT is_active FROM auth.accounts WHERE id = $1 FOR SHARE`, id)
-	return active, err
+// upgradePassword replaces the hash of the same password, unless it was changed meanwhile.
+func (s store) upgradePassword(ctx context.Context, id, old, upgraded string) (replaced bool, err error) {
+	n, err := s.db.Exec(ctx, `UPDATE auth.accounts SET password = $3 WHERE id = $1 AND password = $2`, id, old, upgraded)
+	return n == 1, err
+}
+
+// lockVerified reports whether the account is active and has this password hash, and keeps both so
+// until the transaction ends.
+func (s store) lockVerified(ctx context.Context, id, hash string) (holds bool, err error) {
+	err = s.db.Get(ctx, &holds, `SELECT is_active AND password = $2 FROM auth.accounts WHERE id = $1 FOR SHARE`, id, hash)
+	return holds, err
 }
 
 func (s store) isStaff(ctx context.Context, id string) (staff bool, err error) {
@@ -76,10 +83,5 @@ func (s store) setEmailVerified(ctx context.Context, id string) error {
 
 func (s store) setPassword(ctx context.Context, id, hash string) error {
 	_, err := s.db.Exec(ctx, `UPDATE auth.accounts SET password = $2, updated_at = now() WHERE id = $1`, id, hash)
-	return err
-}
-
-func (s store) endTokensWithoutSession(ctx context.Context, id string) error {
-	_, err := s.db.Exec(ctx, `UPDATE auth.accounts SET sessions_ended_at = now() WHERE id = $1`, id)
 	return err
 }

@@ -1,12 +1,8 @@
 package auth
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +14,10 @@ import (
 	"user-service/platform/identity"
 )
 
-var issuing = accessTokens{key: []byte("a secret key of the tests, long enough"), lifetime: time.Hour}
+// sharedSecret is the SECRET_KEY of these tests.
+var sharedSecret = []byte("a secret key of the tests, long enough")
+
+var issuing = newTokens(Settings{SecretKey: sharedSecret, AccessLifetime: time.Hour, RefreshLifetime: 24 * time.Hour})
 
 func validClaims() jwt.MapClaims {
 	id := uuid.NewString()
@@ -28,11 +27,42 @@ func validClaims() jwt.MapClaims {
 	}
 }
 
-func signed(t *testing.T, method jwt.SigningMethod, key any, claims jwt.MapClaims) string {
+// originalClaims are those of Django's SimpleJWT.
+func originalClaims(kind string) jwt.MapClaims {
+	return jwt.MapClaims{
+		"token_type": kind, "exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(),
+		"jti": strings.ReplaceAll(uuid.NewString(), "-", ""), "user_id": uuid.NewString(),
+	}
+}
+
+// with gives the claims with one of them changed; nil leaves it out.
+func with(claims jwt.MapClaims, name string, value any) jwt.MapClaims {
+	if value == nil {
+		delete(claims, name)
+	} else {
+		claims[name] = value
+	}
+	return claims
+}
+
+func signed(t testing.TB, method jwt.SigningMethod, key any, claims jwt.MapClaims, header ...any) string {
 	t.Helper()
-	token, err := jwt.NewWithClaims(method, claims).SignedString(key)
+	token := jwt.NewWithClaims(method, claims)
+	for i := 0; i < len(header); i += 2 {
+		token.Header[header[i].(string)] = header[i+1]
+	}
+	text, err := token.SignedString(key)
 	require.NoError(t, err)
-	return token
+	return text
+}
+
+// signedRaw signs a header and claims that no encoder would write.
+func signedRaw(t *testing.T, header, claims string) string {
+	t.Helper()
+	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
+	signature, err := jwt.SigningMethodHS256.Sign(text, sharedSecret)
+	require.NoError(t, err)
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
 func TestAccessTokenCarriesWhatSiblingsRead(t *testing.T) {
@@ -52,78 +82,188 @@ func TestAccessTokenCarriesWhatSiblingsRead(t *testing.T) {
 	require.NotEmpty(t, claims["iss"])
 	require.InDelta(t, 3600, claims["exp"].(float64)-claims["iat"].(float64), 0)
 
-	parsed, err := issuing.parse(token)
+	parsed, err := issuing.access(token)
 	require.NoError(t, err)
-	require.Equal(t, account, parsed.Subject)
+	require.Equal(t, account, parsed.UserID)
 }
 
 func TestForgedTokensAreRefused(t *testing.T) {
 	t.Parallel()
-	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
-	public := pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey)})
-	with := func(name string, value any) jwt.MapClaims {
-		claims := validClaims()
-		if value == nil {
-			delete(claims, name)
-		} else {
-			claims[name] = value
-		}
-		return claims
+	hs256 := func(claims jwt.MapClaims, header ...any) string {
+		return signed(t, jwt.SigningMethodHS256, sharedSecret, claims, header...)
 	}
-	good := signed(t, jwt.SigningMethodHS256, issuing.key, validClaims())
-	_, err = issuing.parse(good)
+	none := func(alg string) string {
+		parts := strings.Split(signed(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, validClaims()), ".")
+		return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"`+alg+`","typ":"JWT"}`)) + "." + parts[1] + "."
+	}
+	good := hs256(validClaims())
+	_, err := issuing.access(good)
 	require.NoError(t, err)
-	parts := strings.Split(good, ".")
-	for name, token := range map[string]string{
-		"no algorithm":        signed(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, validClaims()),
-		"another key":         signed(t, jwt.SigningMethodHS256, []byte("another secret key, just as long as ours"), validClaims()),
-		"a public key as key": signed(t, jwt.SigningMethodHS256, public, validClaims()),
-		"HS512":               signed(t, jwt.SigningMethodHS512, issuing.key, validClaims()),
-		"RS256":               signed(t, jwt.SigningMethodRS256, rsaKey, validClaims()),
-		"another issuer":      signed(t, jwt.SigningMethodHS256, issuing.key, with("iss", "somebody-else")),
-		"no issuer":           signed(t, jwt.SigningMethodHS256, issuing.key, with("iss", nil)),
-		"a refresh token":     signed(t, jwt.SigningMethodHS256, issuing.key, with("token_type", "refresh")),
-		"no type":             signed(t, jwt.SigningMethodHS256, issuing.key, with("token_type", nil)),
-		"no expiry":           signed(t, jwt.SigningMethodHS256, issuing.key, with("exp", nil)),
-		"no issue time":       signed(t, jwt.SigningMethodHS256, issuing.key, with("iat", nil)),
-		"issued tomorrow":     signed(t, jwt.SigningMethodHS256, issuing.key, with("iat", time.Now().Add(24*time.Hour).Unix())),
-		"another user's id":   signed(t, jwt.SigningMethodHS256, issuing.key, with("user_id", uuid.NewString())),
-		"no session":          signed(t, jwt.SigningMethodHS256, issuing.key, with("sid", nil)),
-		"SQL as session":      signed(t, jwt.SigningMethodHS256, issuing.key, with("sid", "' OR 1=1 --")),
-		"a number as subject": signed(t, jwt.SigningMethodHS256, issuing.key, with("sub", 7)),
-		"changed claims":      parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"x"}`)) + "." + parts[2],
-		"no signature":        parts[0] + "." + parts[1] + ".",
-		"nothing":             "",
-		"dots":                "..",
-		"noise":               strings.Repeat("a.b.c", 10_000),
+	head, body, tail := cut(good)
+	valid, err := json.Marshal(validClaims())
+	require.NoError(t, err)
+	attacks := map[string]string{
+		"alg none":                none("none"),
+		"alg None":                none("None"),
+		"alg nOnE":                none("nOnE"),
+		"no alg":                  signedRaw(t, `{"typ":"JWT"}`, string(valid)),
+		"a number as alg":         signedRaw(t, `{"alg":256}`, string(valid)),
+		"another secret":          signed(t, jwt.SigningMethodHS256, []byte("another secret key, just as long as ours"), validClaims()),
+		"HS384":                   signed(t, jwt.SigningMethodHS384, sharedSecret, validClaims()),
+		"HS512":                   signed(t, jwt.SigningMethodHS512, sharedSecret, validClaims()),
+		"a kid nobody has":        hs256(validClaims(), "kid", "../../../../dev/null"),
+		"an extension":            hs256(validClaims(), "crit", []string{"exp"}),
+		"an unencoded payload":    hs256(validClaims(), "b64", false, "crit", []string{"b64"}),
+		"another issuer":          hs256(with(validClaims(), "iss", "somebody-else")),
+		"a list of issuers":       hs256(with(validClaims(), "iss", []string{issuer})),
+		"no issuer":               hs256(with(validClaims(), "iss", nil)),
+		"an audience":             hs256(with(validClaims(), "aud", "billing")),
+		"a refresh token":         hs256(with(validClaims(), "token_type", "refresh")),
+		"no type":                 hs256(with(validClaims(), "token_type", nil)),
+		"no expiry":               hs256(with(validClaims(), "exp", nil)),
+		"expiry as text":          hs256(with(validClaims(), "exp", "tomorrow")),
+		"no issue time":           hs256(with(validClaims(), "iat", nil)),
+		"issued in the future":    hs256(with(validClaims(), "iat", time.Now().Add(clockLeeway+5*time.Second).Unix())),
+		"not valid yet":           hs256(with(validClaims(), "nbf", time.Now().Add(clockLeeway+5*time.Second).Unix())),
+		"another user's id":       hs256(with(validClaims(), "user_id", uuid.NewString())),
+		"no user id":              hs256(with(validClaims(), "user_id", nil)),
+		"no subject":              hs256(with(validClaims(), "sub", nil)),
+		"no session":              hs256(with(validClaims(), "sid", nil)),
+		"SQL as session":          hs256(with(validClaims(), "sid", "' OR 1=1 --")),
+		"a number as subject":     hs256(with(validClaims(), "sub", 7)),
+		"a UUID in another form":  hs256(with(validClaims(), "sid", "{"+uuid.NewString()+"}")),
+		"claims that are no map":  signedRaw(t, `{"alg":"HS256"}`, `["access"]`),
+		"claims that are null":    signedRaw(t, `{"alg":"HS256"}`, `null`),
+		"a doubled type":          signedRaw(t, `{"alg":"HS256"}`, strings.TrimSuffix(string(valid), "}")+`,"token_type":"refresh"}`),
+		"a changed header":        base64.RawURLEncoding.EncodeToString([]byte(`{"typ":"JWT","alg":"HS256"}`)) + "." + body + "." + tail,
+		"changed claims":          head + "." + base64.RawURLEncoding.EncodeToString(valid) + "." + tail,
+		"a changed signature":     head + "." + body + "." + flipped(tail),
+		"loose bits":              head + "." + body + "." + loosened(tail),
+		"a shortened signature":   head + "." + body + "." + tail[:len(tail)-4],
+		"no signature":            head + "." + body + ".",
+		"an empty header":         "." + body + "." + tail,
+		"empty claims":            head + ".." + tail,
+		"two parts":               head + "." + body,
+		"a JWE of five parts":     head + "." + body + "." + tail + "." + tail + "." + tail,
+		"space in front":          " " + good,
+		"space behind":            good + " ",
+		"a line end inside":       good[:len(good)-3] + "\n" + good[len(good)-3:],
+		"padding":                 good + "=",
+		"nothing":                 "",
+		"dots":                    "..",
+		"noise":                   strings.Repeat("a.b.c", 10_000),
+		"the original's, refresh": hs256(originalClaims("refresh")),
+	}
+	for name, token := range attacks {
+		_, err := issuing.access(token)
+		require.ErrorIs(t, err, identity.ErrTokenInvalid, name)
+	}
+	for _, header := range []string{"jwk", "jku", "x5u", "x5c"} {
+		_, err := issuing.access(signed(t, jwt.SigningMethodHS256, []byte("the attacker's"), validClaims(), header, map[string]any{"kty": "oct", "k": "dGhlIGF0dGFja2VyJ3M"}))
+		require.ErrorIs(t, err, identity.ErrTokenInvalid, "a key that comes with the token")
+		_, err = issuing.access(hs256(validClaims(), header, "https://attacker.example"))
+		require.NoError(t, err, "%s is not looked at", header)
+	}
+}
+
+// TestHugeTokenIsNotEvenParsed signs it well: only its size is wrong.
+func TestHugeTokenIsNotEvenParsed(t *testing.T) {
+	t.Parallel()
+	_, err := issuing.access(signed(t, jwt.SigningMethodHS256, sharedSecret, with(validClaims(), "note", strings.Repeat("x", 5000))))
+	require.NoError(t, err)
+	_, err = issuing.access(signed(t, jwt.SigningMethodHS256, sharedSecret, with(validClaims(), "note", strings.Repeat("x", 8000))))
+	require.ErrorIs(t, err, identity.ErrTokenInvalid)
+}
+
+func cut(token string) (header, claims, signature string) {
+	parts := strings.Split(token, ".")
+	return parts[0], parts[1], parts[2]
+}
+
+// flipped changes the first character: the last one's low bits are of no byte.
+func flipped(text string) string {
+	if text[0] == 'A' {
+		return "B" + text[1:]
+	}
+	return "A" + text[1:]
+}
+
+// loosened sets the low bits of the last character, which are of no byte.
+func loosened(text string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(alphabet, text[len(text)-1])
+	return text[:len(text)-1] + string(alphabet[last|1])
+}
+
+func TestTimesHaveALeewayForClocks(t *testing.T) {
+	t.Parallel()
+	at := func(claim string, from time.Duration) error {
+		_, err := issuing.access(signed(t, jwt.SigningMethodHS256, sharedSecret, with(validClaims(), claim, time.Now().Add(from).Unix())))
+		return err
+	}
+	require.NoError(t, at("exp", -clockLeeway+5*time.Second))
+	require.ErrorIs(t, at("exp", -clockLeeway-5*time.Second), identity.ErrTokenExpired)
+	require.NoError(t, at("iat", clockLeeway-5*time.Second))
+	require.NoError(t, at("nbf", clockLeeway-5*time.Second))
+}
+
+func TestOriginalServicesTokensAreAcceptedForADay(t *testing.T) {
+	t.Parallel()
+	hs256 := func(claims jwt.MapClaims) string { return signed(t, jwt.SigningMethodHS256, sharedSecret, claims) }
+	claims := originalClaims("access")
+	c, err := issuing.access(hs256(claims))
+	require.NoError(t, err)
+	require.Equal(t, claims["user_id"], c.UserID)
+	require.Empty(t, c.SessionID)
+	_, err = issuing.originalRefresh(hs256(originalClaims("refresh")))
+	require.NoError(t, err)
+
+	old := time.Now().Add(-25 * time.Hour).Unix() // revocations are not kept for it any more
+	_, err = issuing.access(hs256(with(originalClaims("access"), "iat", old)))
+	require.ErrorIs(t, err, identity.ErrTokenExpired)
+	_, err = issuing.originalRefresh(hs256(with(originalClaims("refresh"), "iat", old)))
+	require.ErrorIs(t, err, identity.ErrTokenExpired)
+
+	for name, claims := range map[string]jwt.MapClaims{
+		"a number as user id": with(originalClaims("access"), "user_id", 7),
+		"no user id":          with(originalClaims("access"), "user_id", nil),
+		"a sibling's":         with(originalClaims("access"), "iss", "billing"),
+		"a session":           with(originalClaims("access"), "sid", uuid.NewString()),
+		"another subject":     with(originalClaims("access"), "sub", uuid.NewString()),
+		"no issue time":       with(originalClaims("access"), "iat", nil),
+		"sliding":             originalClaims("sliding"),
+		"refresh":             originalClaims("refresh"),
 	} {
-		_, err := issuing.parse(token)
+		_, err := issuing.access(hs256(claims))
+		require.ErrorIs(t, err, identity.ErrTokenInvalid, name)
+	}
+	for name, claims := range map[string]jwt.MapClaims{
+		"access":      originalClaims("access"),
+		"one of ours": with(validClaims(), "token_type", "refresh"),
+		"a sibling's": with(originalClaims("refresh"), "iss", "billing"),
+	} {
+		_, err := issuing.originalRefresh(hs256(claims))
 		require.ErrorIs(t, err, identity.ErrTokenInvalid, name)
 	}
 }
 
-func TestExpiryHasALeewayForClocks(t *testing.T) {
-	t.Parallel()
-	expired := func(ago time.Duration) string {
-		claims := validClaims()
-		claims["exp"] = time.Now().Add(-ago).Unix()
-		return signed(t, jwt.SigningMethodHS256, issuing.key, claims)
-	}
-	_, err := issuing.parse(expired(clockLeeway - 5*time.Second))
-	require.NoError(t, err)
-	_, err = issuing.parse(expired(clockLeeway + 5*time.Second))
-	require.ErrorIs(t, err, identity.ErrTokenExpired)
-}
-
+// FuzzAccessToken changes good tokens in every way: what is still accepted says what was issued.
 func FuzzAccessToken(f *testing.F) {
-	good, err := issuing.issue(uuid.NewString(), uuid.NewString(), time.Now())
+	account, session := uuid.NewString(), uuid.NewString()
+	f.Add(0, "", 0)
+	f.Add(20, "eyJhbGciOiJub25lIn0", 0)
+	f.Add(40, "A", 1)
+	f.Add(-1, "==", 0)
+	good, err := issuing.issue(account, session, time.Now())
 	require.NoError(f, err)
-	f.Add(good)
-	f.Add("eyJhbGciOiJub25lIn0.e30.")
-	f.Fuzz(func(t *testing.T, token string) {
-		if _, err := issuing.parse(token); err == nil && token != good {
-			require.Equal(t, strings.Split(good, ".")[1], strings.Split(token, ".")[1], "a token nobody issued")
+	f.Fuzz(func(t *testing.T, at int, insert string, remove int) {
+		at = ((at % (len(good) + 1)) + len(good) + 1) % (len(good) + 1)
+		remove = min(max(remove, 0), len(good)-at)
+		for _, token := range []string{good[:at] + insert + good[at+remove:], insert} {
+			if c, err := issuing.access(token); err == nil {
+				require.Equal(t, good, token, "a token nobody issued")
+				require.Equal(t, [2]string{account, session}, [2]string{c.UserID, c.SessionID})
+			}
 		}
 	})
 }

@@ -13,16 +13,16 @@ func (m *Module) Authority() identity.Authority {
 
 // verifyToken asks no server, unless what this instance knows of revocations is older than a second.
 func (m *Module) verifyToken(ctx context.Context, token string) (identity.Principal, error) {
-	c, err := m.tokens.parse(token)
+	c, err := m.tokens.access(token)
 	if err != nil {
 		return identity.Principal{}, err
 	}
-	revoked, err := m.revocations.include(ctx, c.SessionID)
+	revoked, err := m.revocations.include(ctx, c)
 	if err != nil {
 		return identity.Principal{}, err
 	}
 	if revoked {
 		return identity.Principal{}, identity.ErrTokenInvalid
 	}
-	return identity.Principal{UserID: c.Subject, SessionID: c.SessionID}, nil
+	return identity.Principal{UserID: c.UserID, SessionID: c.SessionID}, nil
 }

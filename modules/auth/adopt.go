@@ -1,0 +1,54 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"user-service/platform/identity"
+	"user-service/platform/postgres"
+)
+
+// adopt makes a refresh token of the original service the first one of a new session, so that who
+// is signed in there stays so here. Anything else that is unknown is refused.
+func (m *Module) adopt(ctx context.Context, secret []byte) (presented, error) {
+	c, err := m.tokens.originalRefresh(string(secret))
+	if err != nil {
+		return presented{}, err
+	}
+	ended, err := m.store.lockUnended(ctx, c.UserID)
+	switch {
+	case errors.Is(err, postgres.ErrNoRows):
+		return presented{}, identity.ErrTokenInvalid
+	case err != nil:
+		return presented{}, err
+	case ended != nil && issuedBefore(c.IssuedAt.Time, *ended):
+		return presented{}, identity.ErrTokenInvalid
+	}
+	// Another request with this token may have held the lock before.
+	token, err := m.store.lockPresented(ctx, digest(secret), refreshGrace)
+	if !errors.Is(err, postgres.ErrNoRows) {
+		return token, err
+	}
+	session := uuid.NewString()
+	if err := m.store.addSession(ctx, session, c.UserID, identity.ClientFrom(ctx), m.settings.RefreshLifetime); err != nil {
+		return presented{}, err
+	}
+	if err := m.store.addRefreshToken(ctx, digest(secret), session); err != nil {
+		return presented{}, err
+	}
+	if err := m.record(asUser(ctx, c.UserID), entry{action: "session_adopted", accountID: c.UserID, detail: detail{"session_id": session}}); err != nil {
+		return presented{}, err
+	}
+	return m.store.lockPresented(ctx, digest(secret), refreshGrace)
+}
+
+// lockUnended locks an active account against others who adopt, and gives when tokens without a
+// session were last revoked.
+func (s store) lockUnended(ctx context.Context, accountID string) (ended *time.Time, err error) {
+	err = s.db.Get(ctx, &ended, `
+		SELECT sessions_ended_at FROM auth.accounts WHERE id = $1 AND is_active FOR NO KEY UPDATE`, accountID)
+	return ended, err
+}

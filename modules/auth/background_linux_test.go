@@ -1,0 +1,38 @@
+package auth
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestEveryThreadThatHashesIsInTheBackground: one that is not would take a core from the other routes.
+func TestEveryThreadThatHashesIsInTheBackground(t *testing.T) {
+	t.Parallel()
+	p := newPasswords([]string{os.Args[0], "serve-hashes"}, slog.New(slog.DiscardHandler))
+	for range 3 {
+		_, err := p.hash(t.Context(), "correct horse battery")
+		require.NoError(t, err)
+	}
+	pid := p.hashers[0].process.Process.Pid
+	threads, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*")
+	require.NoError(t, err)
+	require.NotEmpty(t, threads)
+	for _, thread := range threads {
+		id, err := strconv.Atoi(filepath.Base(thread))
+		require.NoError(t, err)
+		const zero = 20 // the system call gives 20 less the niceness, so that no answer is below zero
+		priority, err := syscall.Getpriority(syscall.PRIO_PROCESS, id)
+		require.NoError(t, err)
+		require.Equal(t, niceness, zero-priority)
+	}
+	environment, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	require.NoError(t, err)
+	require.Equal(t, "GOMAXPROCS=1", strings.Trim(string(environment), "\x00"), "nothing secret goes along")
+}

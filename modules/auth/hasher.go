@@ -1,0 +1,108 @@
+package auth
+
+import (
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"time"
+
+	"github.com/alexedwards/argon2id"
+)
+
+// hashWithin is how long a hash may take: several times the dearest one that is accepted.
+const hashWithin = 30 * time.Second
+
+// hashJob is a password to compare with a hash, or to hash when there is none.
+type hashJob struct{ Password, Hash string }
+
+type hashResult struct {
+	Match bool
+	Hash  string
+}
+
+func (j hashJob) do() (r hashResult, err error) {
+	if j.Hash == "" {
+		r.Hash, err = argon2id.CreateHash(j.Password, cost)
+		return r, err
+	}
+	if compare := readHash(j.Hash); compare != nil {
+		r.Match = compare(j.Password)
+	}
+	return r, nil
+}
+
+// ServeHashes does the jobs of a service that started this process for them, one after another,
+// until in ends.
+func ServeHashes(in io.Reader, out io.Writer) error {
+	jobs, results := gob.NewDecoder(in), gob.NewEncoder(out)
+	idle := time.AfterFunc(idleAfter, debug.FreeOSMemory)
+	for {
+		var job hashJob
+		if err := jobs.Decode(&job); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return fmt.Errorf("read a job: %w", err)
+		}
+		result, err := job.do()
+		if err != nil {
+			return err
+		}
+		if err := results.Encode(result); err != nil {
+			return fmt.Errorf("tell a result: %w", err)
+		}
+		idle.Reset(idleAfter)
+	}
+}
+
+// hasher is a process of ours that does nothing but hash, in the background: it gets what time the
+// other routes leave, and its memory is not theirs to clean up. In this process neither could be
+// had: goroutines have no priorities.
+type hasher struct {
+	process *exec.Cmd
+	in      io.Closer
+	jobs    *gob.Encoder
+	results *gob.Decoder
+}
+
+func startHasher(command []string) (*hasher, error) {
+	process := exec.Command(command[0], command[1:]...) //nolint:gosec,noctx // our own program, which lives as long as this one
+	process.Env = []string{"GOMAXPROCS=1"}              // and nothing secret
+	process.Stderr = os.Stderr
+	in, err := process.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := inBackground(process.Start); err != nil {
+		return nil, err
+	}
+	return &hasher{process: process, in: in, jobs: gob.NewEncoder(in), results: gob.NewDecoder(out)}, nil
+}
+
+// do gives the job to the process. After an error the process is gone.
+func (h *hasher) do(job hashJob) (r hashResult, err error) {
+	late := time.AfterFunc(hashWithin, func() { _ = h.process.Process.Kill() })
+	defer late.Stop()
+	if err = h.jobs.Encode(job); err == nil {
+		err = h.results.Decode(&r)
+	}
+	if err != nil {
+		_ = h.process.Process.Kill()
+		_ = h.process.Wait()
+	}
+	return r, err
+}
+
+// end waits for the process to end by itself.
+func (h *hasher) end() {
+	_ = h.in.Close()
+	_ = h.process.Wait()
+}
