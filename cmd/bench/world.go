@@ -63,7 +63,7 @@ func (w *world) open(ctx context.Context, binary string) {
 	database.Path, broker.Path = "/"+w.name, "/"+w.name
 	w.env = []string{
 		"DATABASE_URL=" + database.String(), "RABBITMQ_URL=" + broker.String(), "REDIS_URL=" + given["REDIS_URL"],
-		"SECRET_KEY=" + given["SECRET_KEY"],
+		"SECRET_KEY=" + given["SECRET_KEY"], "RATE_LIMIT=off",
 	}
 	w.admin = must(sql.Open("postgres", given["DATABASE_URL"]))
 	must(w.admin.ExecContext(ctx, "CREATE DATABASE "+w.name))

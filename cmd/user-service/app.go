@@ -26,6 +26,7 @@ import (
 	"user-service/platform/fault"
 	"user-service/platform/mail"
 	"user-service/platform/postgres"
+	"user-service/platform/ratelimit"
 	"user-service/platform/web"
 )
 
@@ -60,6 +61,7 @@ type core struct {
 	cache       *cache.Cache
 	outbox      *messaging.Outbox
 	bus         *messaging.Bus
+	limiter     *ratelimit.Limiter // nil: everybody may ask as often as they like
 	auth        *auth.Module
 	profile     *profile.Module
 	preferences *preferences.Module
@@ -77,12 +79,15 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 		return nil, fmt.Errorf("settings of Redis: %w", err)
 	}
 	k.cache = cache.New(redis, k.db, c.CacheTTL, log)
+	if c.RateLimit {
+		k.limiter = ratelimit.New(redis, c.SecretKey, c.databaseName(), log)
+	}
 	k.outbox = messaging.NewOutbox(k.db)
 	if k.bus, err = messaging.NewBus(k.outbox); err != nil {
 		return nil, err
 	}
 
-	k.auth = auth.New(k.db, k.bus, auth.Settings{
+	k.auth = auth.New(k.db, k.bus, k.limiter, auth.Settings{
 		SecretKey: c.SecretKey, SigningKeys: c.SigningKeys, HashCommand: c.HashCommand,
 		AccessLifetime: c.AccessLifetime, RefreshLifetime: c.RefreshLifetime, PublicURL: c.PublicURL,
 	}, log)
@@ -129,7 +134,9 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	a.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", a.topology, log)
 	a.consume = messaging.NewConnection(c.RabbitMQURL, "user-service consume", a.topology, log)
 
-	a.router = web.NewRouter(a.auth.Authority(), log)
+	a.router = web.NewRouter(web.Settings{
+		Authority: a.auth.Authority(), Limiter: a.limiter, TrustedProxies: c.TrustedProxies, Log: log,
+	})
 	for _, module := range []interface{ Routes(*web.Router) }{a.auth, a.profile, a.preferences} {
 		module.Routes(a.router)
 	}

@@ -57,7 +57,7 @@ func (s *stack) environment(more ...string) []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "SECRET_KEY=" + string(s.config.SecretKey), "DATABASE_URL=" + s.config.DatabaseURL,
 		"REDIS_URL=" + s.config.RedisURL, "RABBITMQ_URL=" + s.config.RabbitMQURL, "PUSH_PROVIDER=webhook", "PUSH_WEBHOOK_URL=" + s.provider.server.URL,
-		"PUSH_RETRY_STEPS=200ms,400ms",
+		"PUSH_RETRY_STEPS=200ms,400ms", "RATE_LIMIT=off",
 	}, more...)
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	netmail "net/mail"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -48,6 +49,8 @@ type config struct {
 	EmailFrom      *netmail.Address
 	MailServer     mail.Server
 	PublicURL      string
+	TrustedProxies []netip.Prefix
+	RateLimit      bool
 
 	PushProvider    string
 	PushWebhookURL  string
@@ -88,6 +91,8 @@ func loadConfig() (config, []string) {
 
 		EmailTransport: e.oneOf("EMAIL_TRANSPORT", "queue", "queue", "smtp", "log"),
 		PublicURL:      publicURL(&e),
+		TrustedProxies: e.networks("TRUSTED_PROXIES"),
+		RateLimit:      e.oneOf("RATE_LIMIT", "on", "on", "off") == "on",
 
 		PushProvider:    e.oneOf("PUSH_PROVIDER", "log", "log", "webhook"),
 		PushConcurrency: e.number("PUSH_CONCURRENCY", 32, 1, 10000),
@@ -192,6 +197,15 @@ func databaseURL(e *environment) string {
 		Path: "/" + e.text("DB_NAME", "user_service_db"),
 	}
 	return u.String()
+}
+
+// databaseName tells this deployment from others that share its Redis.
+func (c config) databaseName() string {
+	u, err := url.Parse(c.DatabaseURL)
+	if err != nil {
+		return ""
+	}
+	return u.Path
 }
 
 func redisURL(e *environment) string {

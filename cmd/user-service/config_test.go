@@ -23,7 +23,7 @@ func setOnly(t *testing.T, variables map[string]string) {
 		REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_CACHE_TTL RABBITMQ_URL RABBITMQ_HOST RABBITMQ_PORT RABBITMQ_USER
 		RABBITMQ_PASSWORD RABBITMQ_VHOST RABBITMQ_USE_SSL RABBITMQ_EXCHANGE RABBITMQ_QUEUE_PUSH RABBITMQ_DLX_EXCHANGE RABBITMQ_FAILED_QUEUE
 		RABBITMQ_EVENTS_EXCHANGE JWT_ACCESS_TOKEN_LIFETIME JWT_REFRESH_TOKEN_LIFETIME JWT_PRIVATE_KEYS PUSH_PROVIDER PUSH_WEBHOOK_URL PUSH_CONCURRENCY
-		PUSH_PREFETCH PUSH_RETRY_STEPS MIGRATE_ON_START EMAIL_TRANSPORT EMAIL_FROM SMTP_URL PUBLIC_URL`) {
+		PUSH_PREFETCH PUSH_RETRY_STEPS MIGRATE_ON_START EMAIL_TRANSPORT EMAIL_FROM SMTP_URL PUBLIC_URL RATE_LIMIT TRUSTED_PROXIES`) {
 		t.Setenv(name, variables[name])
 	}
 }
@@ -46,6 +46,8 @@ func TestDefaultsAreThoseOfTheContract(t *testing.T) {
 	require.Equal(t, []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute, time.Hour}, c.PushRetrySteps)
 	require.Equal(t, "log", c.PushProvider)
 	require.Equal(t, []string{"queue", "http://localhost:8000"}, []string{c.EmailTransport, c.PublicURL})
+	require.True(t, c.RateLimit)
+	require.Empty(t, c.TrustedProxies)
 	require.False(t, c.Debug)
 	require.False(t, c.MigrateOnStart)
 }
@@ -63,16 +65,18 @@ func TestEveryFaultIsToldAtOnceByItsVariableAndWithoutSecrets(t *testing.T) {
 		"SECRET_KEY": "short-secret", "PORT": "http", "DB_PORT": "0", "REDIS_URL": "http://:hidden@host", "RABBITMQ_URL": "amqp://user:hidden@",
 		"DEBUG": "perhaps", "LOG_LEVEL": "LOUD", "PUSH_PROVIDER": "pigeon", "PUSH_RETRY_STEPS": "1m,10s", "JWT_ACCESS_TOKEN_LIFETIME": "-1",
 		"PUSH_PREFETCH": "99999999999999999999", "EMAIL_TRANSPORT": "pigeon", "PUBLIC_URL": "https://example.com/?token=hidden",
+		"RATE_LIMIT": "sometimes", "TRUSTED_PROXIES": "10.0.0.0/8,10.0.0.0/33",
 	})
 	_, faults := loadConfig()
 	all := strings.Join(faults, "\n")
 	for _, name := range []string{
 		"SECRET_KEY", "PORT", "DB_PORT", "REDIS_URL", "RABBITMQ_URL", "DEBUG", "LOG_LEVEL", "PUSH_PROVIDER", "PUSH_RETRY_STEPS",
 		"JWT_ACCESS_TOKEN_LIFETIME", "PUSH_PREFETCH", "EMAIL_TRANSPORT", "PUBLIC_URL",
+		"RATE_LIMIT", "TRUSTED_PROXIES",
 	} {
 		require.Contains(t, "\n"+all, "\n"+name+" ")
 	}
-	require.Len(t, faults, 13)
+	require.Len(t, faults, 15)
 	for _, fault := range faults {
 		require.Contains(t, fault, "accepted: ")
 		require.NotContains(t, fault, "\n")
@@ -137,6 +141,24 @@ func TestMailServerNeedsItsURLAndASender(t *testing.T) {
 	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "EMAIL_TRANSPORT": "log", "SMTP_URL": "left over"})
 	_, faults = loadConfig()
 	require.Empty(t, faults, "what is not used may be anything")
+}
+
+func TestTrustedProxiesAreNetworksOrAddresses(t *testing.T) {
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7,fd00::/8 ,::1,::ffff:192.0.2.8,", "RATE_LIMIT": "off"})
+	c, faults := loadConfig()
+	require.Empty(t, faults)
+	require.False(t, c.RateLimit)
+	var networks []string
+	for _, network := range c.TrustedProxies {
+		networks = append(networks, network.String())
+	}
+	require.Equal(t, []string{"10.0.0.0/8", "192.0.2.7/32", "fd00::/8", "::1/128", "192.0.2.8/32"}, networks)
+	for _, wrong := range []string{"proxy.example.com", "10.0.0.0/8;10.1.0.0/16", "10.0.0.1:80", "10.0.0.0/"} {
+		setOnly(t, map[string]string{"SECRET_KEY": longSecret, "TRUSTED_PROXIES": wrong})
+		_, faults := loadConfig()
+		require.Len(t, faults, 1, wrong)
+		require.Contains(t, faults[0], "TRUSTED_PROXIES has ")
+	}
 }
 
 func TestPasswordsOfPartsAreEscaped(t *testing.T) {

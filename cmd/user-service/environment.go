@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -87,6 +88,27 @@ func (e *environment) url(name, fallback string, schemes ...string) string {
 		e.fault(name, fmt.Sprintf("has the scheme %q and the host %q", u.Scheme, u.Host), accepted)
 	}
 	return value
+}
+
+// networks reads CIDRs; a bare address stands for itself alone.
+func (e *environment) networks(name string) (networks []netip.Prefix) {
+	for part := range strings.SplitSeq(e.text(name, ""), ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		network, err := netip.ParsePrefix(part)
+		if address, bare := netip.ParseAddr(part); bare == nil {
+			address = address.Unmap()
+			network, err = address.Prefix(address.BitLen())
+		}
+		if err != nil {
+			e.fault(name, fmt.Sprintf("has %q", part), "networks and addresses, like 10.0.0.0/8,192.0.2.7,fd00::/8")
+			return nil
+		}
+		networks = append(networks, network)
+	}
+	return networks
 }
 
 func (e *environment) logLevel(name, fallback string) slog.Level {

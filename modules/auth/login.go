@@ -24,11 +24,11 @@ func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
 	if err != nil && !errors.Is(err, postgres.ErrNoRows) {
 		return signedIn{}, err
 	}
-	match, err := m.passwords.matches(ctx, bounded(in.Password), m.decoys.standIn(account.Password, email))
+	right, err := m.guess(ctx, account, email, in.Password)
 	if err != nil {
 		return signedIn{}, err
 	}
-	if !match || !account.IsActive {
+	if !right {
 		if err := m.record(ctx, entry{action: "login_failed", accountID: account.ID}); err != nil {
 			return signedIn{}, err
 		}
@@ -54,5 +54,8 @@ func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
 		reply, err = m.welcome(ctx, account.ID, session)
 		return err
 	})
+	if err == nil {
+		m.knowAddress(ctx, account.ID)
+	}
 	return reply, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"user-service/platform/correlation"
@@ -28,6 +29,9 @@ func (m *Module) wish(ctx context.Context, in addressed, of purpose) (web.None, 
 	fields := fault.Fields{}
 	email := rules.Email(fields, "email", in.Email)
 	if err := fields.Err(); err != nil {
+		return web.None{}, err
+	}
+	if err := m.limiter.Take(ctx, mailsTo, string(of)+" "+strings.ToLower(email)).Err(); err != nil {
 		return web.None{}, err
 	}
 	client := identity.ClientFrom(ctx)

@@ -18,7 +18,8 @@
 // It promises that an access token of an ended session is refused at once by the instance that
 // ended it and within a second by every other; that a refresh token is changed for one successor,
 // and its use after a grace of 10 s ends the session; that a mailed token works once, and a newer one
-// voids it; and that nothing but a registration tells whether an account exists.
+// voids it; that nothing but a registration tells whether an account exists; and that guessing a
+// password is slow, and keeps no owner out who comes from a known address or resets it.
 package auth
 
 import (
@@ -30,6 +31,7 @@ import (
 
 	"user-service/messaging"
 	"user-service/platform/postgres"
+	"user-service/platform/ratelimit"
 	"user-service/platform/web"
 )
 
@@ -47,6 +49,7 @@ type Settings struct {
 type Module struct {
 	db          *postgres.DB
 	bus         *messaging.Bus
+	limiter     *ratelimit.Limiter
 	store       store
 	passwords   *passwords
 	decoys      *decoys
@@ -59,10 +62,10 @@ type Module struct {
 }
 
 // New wires the module. Run keeps it up to date.
-func New(db *postgres.DB, bus *messaging.Bus, settings Settings, log *slog.Logger) *Module {
+func New(db *postgres.DB, bus *messaging.Bus, limiter *ratelimit.Limiter, settings Settings, log *slog.Logger) *Module {
 	log = log.With("logger", "auth")
 	return &Module{
-		db: db, bus: bus, store: store{db}, passwords: newPasswords(settings.HashCommand, log), settings: settings,
+		db: db, bus: bus, limiter: limiter, store: store{db}, passwords: newPasswords(settings.HashCommand, log), settings: settings,
 		decoys:      &decoys{db: db, secret: settings.SecretKey},
 		tokens:      newTokens(settings),
 		revocations: newRevocations(db), serviceKeys: newServiceKeys(db), wishes: make(bell, 1), log: log,
@@ -88,18 +91,18 @@ func (m *Module) Run(ctx context.Context) error {
 
 // Routes adds the module's endpoints.
 func (m *Module) Routes(r *web.Router) {
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/users/", Also: "/auth/register/", Status: 201, Message: "Welcome! Your account has been created."}, m.register)
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/login/", Message: "You are signed in."}, m.login)
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/refresh/", Message: "Here are your new tokens."}, m.refresh)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/users/", PerAddress: perAddress.register, Also: "/auth/register/", Status: 201, Message: "Welcome! Your account has been created."}, m.register)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/login/", PerAddress: perAddress.login, Message: "You are signed in."}, m.login)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/refresh/", PerAddress: perAddress.refresh, Message: "Here are your new tokens."}, m.refresh)
 	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/logout/", Access: web.Bearer, Message: "You are signed out."}, m.logout)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/auth/sessions/", Access: web.Bearer, Message: "This is where you are signed in."}, m.listSessions)
 	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/auth/sessions/", Access: web.Bearer, Message: "You are signed out everywhere else."}, m.revokeOtherSessions)
 	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/auth/sessions/{id}/", Access: web.Bearer, Message: "The session has ended."}, m.revokeSession)
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/verify-email/", Message: "Your email address is verified."}, m.verifyEmail)
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/verify-email/resend/", Message: "If this address has an account that waits for verification, a mail is on its way."}, m.resendVerification)
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-reset/", Message: "If this address has an account, a mail is on its way."}, m.requestReset)
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-reset/confirm/", Message: "Your password has been reset. Please sign in."}, m.confirmReset)
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-change/", Access: web.Bearer, Message: "Your password has been changed. These are your new tokens."}, m.changeOwnPassword)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/verify-email/", PerAddress: perAddress.token, Message: "Your email address is verified."}, m.verifyEmail)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/verify-email/resend/", PerAddress: perAddress.mail, Message: "If this address has an account that waits for verification, a mail is on its way."}, m.resendVerification)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-reset/", PerAddress: perAddress.mail, Message: "If this address has an account, a mail is on its way."}, m.requestReset)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-reset/confirm/", PerAddress: perAddress.token, Message: "Your password has been reset. Please sign in."}, m.confirmReset)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-change/", PerAddress: perAddress.change, Access: web.Bearer, Message: "Your password has been changed. These are your new tokens."}, m.changeOwnPassword)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/auth/activity/", Access: web.Bearer, Message: "This is what happened to your account."}, m.listOwnActivity)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/activity/", Access: web.Staff, Message: "This is what happened to the account."}, m.listActivity)
 	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/{id}/", Access: web.Staff, Message: "The account is up to date."}, m.changeAccount)

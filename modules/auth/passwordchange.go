@@ -25,11 +25,11 @@ func (m *Module) changeOwnPassword(ctx context.Context, in changeBody) (tokenPai
 	if err != nil {
 		return tokenPair{}, orTokenInvalid(err)
 	}
-	match, err := m.passwords.matches(ctx, bounded(in.CurrentPassword), before.Password)
+	right, err := m.guess(ctx, before, "", in.CurrentPassword)
 	if err != nil {
 		return tokenPair{}, err
 	}
-	if !match {
+	if !right {
 		if err := m.record(ctx, entry{action: "password_change_failed", accountID: before.ID}); err != nil {
 			return tokenPair{}, err
 		}

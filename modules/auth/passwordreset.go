@@ -30,7 +30,7 @@ func (m *Module) confirmReset(ctx context.Context, in resetBody) (web.None, erro
 	if err != nil {
 		return web.None{}, err
 	}
-	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
+	err = m.db.InTx(ctx, func(ctx context.Context) error {
 		a, err := m.useToken(ctx, in.Token, passwordReset)
 		if err != nil {
 			return err
@@ -40,6 +40,10 @@ func (m *Module) confirmReset(ctx context.Context, in resetBody) (web.None, erro
 		}
 		return m.changePassword(ctx, a.ID, hash, "reset")
 	})
+	if err == nil {
+		m.forgiveGuesses(ctx, holder.ID)
+	}
+	return web.None{}, err
 }
 
 // newPassword checks a chosen password by every rule and hashes it.

@@ -105,6 +105,9 @@ func (m *Module) register(ctx context.Context, in registration) (signedIn, error
 		reply, err = m.welcome(ctx, id, session)
 		return err
 	})
+	if err == nil {
+		m.knowAddress(ctx, id)
+	}
 	return reply, err
 }
 

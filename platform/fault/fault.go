@@ -23,6 +23,7 @@ const (
 	MethodNotAllowed
 	TooLarge
 	UnsupportedType
+	RateLimited
 	Unavailable // a server this service needs is away; worth another try
 )
 
@@ -62,7 +63,7 @@ type Fault struct {
 	Code       string        // for machines, stable: `invalid_credentials`
 	Message    string        // for people
 	Fields     Fields        // only on `validation_failed`
-	RetryAfter time.Duration // only on Unavailable
+	RetryAfter time.Duration // only on RateLimited and Unavailable
 	cause      error         // for the log, never for the client
 }
 
@@ -76,6 +77,14 @@ func Away(cause error) *Fault {
 	return &Fault{
 		Kind: Unavailable, Code: "unavailable", RetryAfter: 2 * time.Second, cause: cause,
 		Message: "The service is temporarily unavailable. Please try again shortly.",
+	}
+}
+
+// TooMany is the fault of a client that asks too often; after wait it may ask again.
+func TooMany(wait time.Duration) *Fault {
+	return &Fault{
+		Kind: RateLimited, Code: "rate_limited", RetryAfter: wait,
+		Message: "Too many requests. Please wait a moment and try again.",
 	}
 }
 

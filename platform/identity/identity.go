@@ -4,6 +4,7 @@ package identity
 
 import (
 	"context"
+	"net/netip"
 
 	"user-service/platform/fault"
 )
@@ -58,6 +59,16 @@ var (
 	ErrNoServiceKey      = fault.New(fault.Unauthenticated, "not_authenticated", "Send a service key as `X-API-Key: <key>`, or the access token of a staff user as `Authorization: Bearer <token>`.")
 	ErrServiceKeyInvalid = fault.New(fault.Unauthenticated, "token_invalid", "This service key is not valid, or it has been revoked.")
 )
+
+// Network is what a client is counted by: its address, of which an IPv6 client has a whole /64.
+func (c Client) Network() string {
+	address, err := netip.ParseAddr(c.Address)
+	if err != nil || address.Is4() {
+		return c.Address
+	}
+	network, _ := address.Prefix(64) // fails for more bits than there are
+	return network.String()
+}
 
 type key struct{}
 

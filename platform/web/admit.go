@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"strings"
 
@@ -12,18 +11,22 @@ import (
 // keyHeader is where a sibling service shows its key.
 const keyHeader = "X-Api-Key"
 
-// admit lets in who may call, and puts who it is and where it comes from into the context.
-func (r *Router) admit(ctx context.Context, access Access, req *http.Request) (context.Context, error) {
-	ctx = identity.WithClient(ctx, clientOf(req))
-	if access == Open {
-		return ctx, nil
+// admit lets in who may call, and not too often, and puts who it is and where it comes from into the
+// context.
+func (r *Router) admit(ctx context.Context, e Endpoint, req *http.Request) (context.Context, error) {
+	ctx = identity.WithClient(ctx, r.clientOf(req))
+	if e.Access == Open {
+		return ctx, r.limit(ctx, e, identity.Principal{})
 	}
-	principal, err := r.principal(ctx, access, req)
+	principal, err := r.principal(ctx, e.Access, req)
 	if err != nil {
 		return ctx, err
 	}
 	note(ctx, principal)
-	if access != Bearer && principal.Service == "" {
+	if err := r.limit(ctx, e, principal); err != nil {
+		return ctx, err
+	}
+	if e.Access != Bearer && principal.Service == "" {
 		staff, err := r.authority.Staff(ctx, principal.UserID)
 		if err != nil {
 			return ctx, err
@@ -56,16 +59,4 @@ func bearer(req *http.Request) (token string, found bool) {
 	scheme, token, found := strings.Cut(req.Header.Get("Authorization"), " ")
 	token = strings.TrimSpace(token)
 	return token, found && token != "" && strings.EqualFold(scheme, "Bearer")
-}
-
-// maxUserAgent bounds what is kept of the header, in bytes.
-const maxUserAgent = 200
-
-func clientOf(req *http.Request) identity.Client {
-	address, _, _ := net.SplitHostPort(req.RemoteAddr)
-	agent := req.UserAgent()
-	if len(agent) > maxUserAgent {
-		agent = agent[:maxUserAgent]
-	}
-	return identity.Client{Address: address, UserAgent: strings.ToValidUTF8(agent, "")}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
-	"user-service/platform/identity"
 	"user-service/platform/web"
 )
 
@@ -18,7 +17,7 @@ import (
 func decodes[In any](t *testing.T, content string) (status int, errors map[string][]string) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	r := web.NewRouter(identity.Authority{}, log)
+	r := web.NewRouter(web.Settings{Log: log})
 	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/it/", Message: "Done."},
 		func(context.Context, In) (web.None, error) { return web.None{}, nil })
 	f := &face{Handler: web.Observe(r, log, prometheus.NewRegistry())}

@@ -8,13 +8,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"user-service/platform/identity"
 	"user-service/platform/web"
 )
 
 func TestDocumentGoesOutAsItIsWithAndWithoutAPI(t *testing.T) {
 	t.Parallel()
-	r := web.NewRouter(identity.Authority{}, slog.New(slog.DiscardHandler))
+	r := web.NewRouter(web.Settings{Log: slog.New(slog.DiscardHandler)})
 	r.AddDocument(web.Endpoint{Method: "GET", Path: "/.well-known/jwks.json"},
 		web.Document{Type: "application/json", MaxAge: 5 * time.Minute, Body: []byte(`{"keys":[]}`)})
 	ask := func(method, path string) *httptest.ResponseRecorder {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"user-service/platform/identity"
 	"user-service/platform/web"
 )
 
@@ -32,7 +31,7 @@ type report struct {
 // healthOf asks a router whose servers answer as given.
 func healthOf(t *testing.T, path string, database, broker func(context.Context) error) (int, report, http.Header) {
 	t.Helper()
-	r := web.NewRouter(identity.Authority{}, slog.New(slog.DiscardHandler))
+	r := web.NewRouter(web.Settings{Log: slog.New(slog.DiscardHandler)})
 	r.AddHealth("user-service", []web.Check{{Name: "database", Required: true, Probe: database}, {Name: "broker", Probe: broker}})
 	w := httptest.NewRecorder()
 	r.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
@@ -81,7 +80,7 @@ func TestHealthCheckIsBoundedAndSharedForAMoment(t *testing.T) {
 		<-ended
 		return nil
 	}
-	r := web.NewRouter(identity.Authority{}, slog.New(slog.DiscardHandler))
+	r := web.NewRouter(web.Settings{Log: slog.New(slog.DiscardHandler)})
 	r.AddHealth("user-service", []web.Check{{Name: "broker", Probe: hang}})
 	start := time.Now()
 	for range 20 {

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"user-service/platform/correlation"
-	"user-service/platform/identity"
 	"user-service/platform/logging"
 	"user-service/platform/web"
 )
@@ -74,7 +73,7 @@ func TestClientWhoLeavesIsNotLoggedAsAnError(t *testing.T) {
 	t.Parallel()
 	var lines bytes.Buffer
 	log := logging.New(&lines, slog.LevelInfo, false)
-	r := web.NewRouter(identity.Authority{}, log)
+	r := web.NewRouter(web.Settings{Log: log})
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/slow/"}, func(ctx context.Context, _ web.None) (web.None, error) {
 		return web.None{}, ctx.Err()
 	})

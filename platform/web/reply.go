@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"user-service/platform/fault"
 )
@@ -31,6 +30,7 @@ var statuses = map[fault.Kind]int{
 	fault.MethodNotAllowed: http.StatusMethodNotAllowed,
 	fault.TooLarge:         http.StatusRequestEntityTooLarge,
 	fault.UnsupportedType:  http.StatusUnsupportedMediaType,
+	fault.RateLimited:      http.StatusTooManyRequests,
 	fault.Unavailable:      http.StatusServiceUnavailable,
 }
 
@@ -46,7 +46,7 @@ func writeSuccess(w http.ResponseWriter, status int, message string, data any) e
 func writeFault(w http.ResponseWriter, f *fault.Fault, data any) {
 	header := w.Header()
 	if f.RetryAfter > 0 {
-		header.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
+		header.Set("Retry-After", wholeSeconds(f.RetryAfter))
 	}
 	if f.Kind == fault.Unauthenticated {
 		header.Set("WWW-Authenticate", challenge(f))

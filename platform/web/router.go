@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"user-service/platform/fault"
 	"user-service/platform/identity"
+	"user-service/platform/ratelimit"
 )
 
 // answerWithin bounds a request: a server behind us that has gone silent is no reason to be silent too.
@@ -45,12 +47,16 @@ type Endpoint struct {
 	Access  Access
 	Status  int    // of success; 200 when left out
 	Message string // of success
+
+	PerAddress ratelimit.Limit // for each client address, judged before the body is read; none when left out
 }
 
 // Router serves endpoints. Add them before it serves.
 type Router struct {
 	mux       *mux.Router
 	authority identity.Authority
+	limiter   *ratelimit.Limiter
+	trusted   []netip.Prefix
 	log       *slog.Logger
 	routes    []Route
 }
@@ -67,9 +73,20 @@ func (r Route) TakesBody() bool { return takesBody(r.In) }
 // Routes are the endpoints that were added so far.
 func (r *Router) Routes() []Route { return r.routes }
 
-// NewRouter makes a router that lets authority judge who is asking.
-func NewRouter(authority identity.Authority, log *slog.Logger) *Router {
-	r := &Router{mux: mux.NewRouter().SkipClean(true), authority: authority, log: log.With("logger", "web")}
+// Settings are what a router stands on.
+type Settings struct {
+	Authority      identity.Authority // judges who is asking
+	Limiter        *ratelimit.Limiter // nil: everybody may ask as often as they like
+	TrustedProxies []netip.Prefix     // whose word on the client's address is believed
+	Log            *slog.Logger
+}
+
+// NewRouter makes a router without endpoints.
+func NewRouter(s Settings) *Router {
+	r := &Router{
+		mux: mux.NewRouter().SkipClean(true), authority: s.Authority, limiter: s.Limiter, trusted: s.TrustedProxies,
+		log: s.Log.With("logger", "web"),
+	}
 	r.mux.NotFoundHandler = http.HandlerFunc(r.notFound)
 	r.mux.MethodNotAllowedHandler = http.HandlerFunc(r.methodNotAllowed)
 	return r
@@ -94,7 +111,9 @@ type None struct{}
 // JSON body by its tag `json`, from the path by `path`, from the query by `query`.
 func Handle[In, Out any](r *Router, e Endpoint, fn func(ctx context.Context, in In) (Out, error)) {
 	handler := func(w http.ResponseWriter, req *http.Request) {
-		out, err := call(r, e, req, fn)
+		tally := ratelimit.Watch(req.Context())
+		out, err := call(tally, r, e, req, fn)
+		showLimit(w.Header(), tally)
 		if err == nil {
 			err = writeSuccess(w, max(e.Status, http.StatusOK), e.Message, out)
 		}
@@ -106,10 +125,10 @@ func Handle[In, Out any](r *Router, e Endpoint, fn func(ctx context.Context, in 
 	r.add(e, Base, handler)
 }
 
-func call[In, Out any](r *Router, e Endpoint, req *http.Request, fn func(ctx context.Context, in In) (Out, error)) (out Out, err error) {
-	ctx, cancel := context.WithTimeout(req.Context(), answerWithin)
+func call[In, Out any](ctx context.Context, r *Router, e Endpoint, req *http.Request, fn func(ctx context.Context, in In) (Out, error)) (out Out, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	ctx, err = r.admit(ctx, e.Access, req)
+	ctx, err = r.admit(ctx, e, req)
 	if err != nil {
 		return out, err
 	}

@@ -59,7 +59,7 @@ func newFace() *face {
 		}
 		return identity.Principal{}, identity.ErrTokenInvalid
 	}
-	r := web.NewRouter(identity.Authority{
+	r := web.NewRouter(web.Settings{Log: log, Authority: identity.Authority{
 		Token: verify,
 		Key: func(_ context.Context, sent string) (identity.Principal, error) {
 			if sent != "good-key" {
@@ -68,7 +68,7 @@ func newFace() *face {
 			return identity.Principal{Service: "gateway"}, nil
 		},
 		Staff: func(_ context.Context, userID string) (bool, error) { return userID == "staff-1", nil },
-	}, log)
+	}})
 	add := func(method, path string, access web.Access, fn func(context.Context, web.None) (any, error)) {
 		web.Handle(r, web.Endpoint{Method: method, Path: path, Access: access, Message: "Done."}, fn)
 	}

@@ -1,0 +1,62 @@
+package web
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"user-service/platform/identity"
+)
+
+// forwardedHeader is where a proxy appends the address it was asked from.
+const forwardedHeader = "X-Forwarded-For"
+
+// maxUserAgent bounds what is kept of the header, in bytes.
+const maxUserAgent = 200
+
+func (r *Router) clientOf(req *http.Request) identity.Client {
+	client := identity.Client{UserAgent: req.UserAgent()}
+	if len(client.UserAgent) > maxUserAgent {
+		client.UserAgent = client.UserAgent[:maxUserAgent]
+	}
+	client.UserAgent = strings.ToValidUTF8(client.UserAgent, "")
+	if address, ok := parseHop(req.RemoteAddr); ok {
+		client.Address = r.behind(address, req.Header[forwardedHeader]).String()
+	}
+	return client
+}
+
+// behind is who asks through the proxies we trust: the last address that one of them wrote. What
+// stands before it anybody may have written.
+func (r *Router) behind(peer netip.Addr, forwarded []string) netip.Addr {
+	if len(forwarded) == 0 || !r.trusts(peer) {
+		return peer
+	}
+	for hops := strings.Join(forwarded, ","); hops != "" && r.trusts(peer); {
+		comma := strings.LastIndexByte(hops, ',')
+		hop, ok := parseHop(strings.TrimSpace(hops[comma+1:]))
+		if !ok {
+			break
+		}
+		peer, hops = hop, hops[:max(comma, 0)]
+	}
+	return peer
+}
+
+func (r *Router) trusts(address netip.Addr) bool {
+	return slices.ContainsFunc(r.trusted, func(p netip.Prefix) bool { return p.Contains(address) })
+}
+
+// parseHop reads an address with or without a port.
+func parseHop(text string) (netip.Addr, bool) {
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		withPort, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		address = withPort.Addr()
+	}
+	return address.Unmap().WithZone(""), true
+}
