@@ -29,22 +29,26 @@ const (
 type lane struct {
 	name  string
 	batch int
-	take  string // deletes first: the rows are back when the transaction is not committed
-	lock  int64  // who holds it carries, and nobody waits for it inside a transaction
+	take  string
+	lock  int64 // who holds it carries, and nobody waits for it inside a transaction
 }
 
-const rowColumns = ` position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at`
+// takeFrom deletes a batch, unless somebody else is at it: the rows are back when the transaction is
+// not committed. The commit need not reach the disk: should the database crash, the batch is carried
+// once more.
+func takeFrom(condition string) string {
+	return `
+	WITH leader AS MATERIALIZED (
+		SELECT pg_try_advisory_xact_lock($2) AS leads, set_config('synchronous_commit', 'off', true))
+	DELETE FROM messaging.outbox WHERE position IN (
+		SELECT position FROM messaging.outbox WHERE (SELECT leads FROM leader) AND ` + condition + ` ORDER BY position LIMIT $1)
+	RETURNING position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at`
+}
 
 var (
-	eventLane = lane{name: "events", batch: 500, lock: 0x6f7574626f78, take: `
-	DELETE FROM messaging.outbox WHERE position IN (
-		SELECT position FROM messaging.outbox WHERE topic <> 'email' ORDER BY position LIMIT $1)
-	RETURNING` + rowColumns}
+	eventLane = lane{name: "events", batch: 500, lock: 0x6f7574626f78, take: takeFrom("topic <> 'email'")}
 	// One by one: of a batch that was refused in part, those taken would be sent again and again.
-	mailLane = lane{name: "mails", batch: 1, lock: 0x6f7574626f79, take: `
-	DELETE FROM messaging.outbox WHERE position IN (
-		SELECT position FROM messaging.outbox WHERE topic = 'email' ORDER BY position LIMIT $1)
-	RETURNING` + rowColumns}
+	mailLane = lane{name: "mails", batch: 1, lock: 0x6f7574626f79, take: takeFrom("topic = 'email'")}
 )
 
 // outboxSubscriber reads the outbox: one Watermill message is one batch of rows, found by
@@ -142,19 +146,12 @@ var (
 func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Message) (n int, err error) {
 	// A batch under way is finished also when the subscription ends.
 	err = s.db.InTx(context.WithoutCancel(ctx), func(tx context.Context) error {
-		var leader bool
-		if err := s.db.Get(tx, &leader, `SELECT pg_try_advisory_xact_lock($1)`, s.lane.lock); err != nil {
-			return err
-		}
-		if !leader {
-			return errNotMyTurn
-		}
 		var rows []outboxRow
-		if err := s.db.Select(tx, &rows, s.lane.take, s.lane.batch); err != nil {
+		if err := s.db.Select(tx, &rows, s.lane.take, s.lane.batch, s.lane.lock); err != nil {
 			return fmt.Errorf("take a batch: %w", err)
 		}
 		if n = len(rows); n == 0 {
-			return nil
+			return s.checkTurn(tx)
 		}
 		slices.SortFunc(rows, func(a, b outboxRow) int { return cmp.Compare(a.Position, b.Position) })
 		msg := message.NewMessage(rows[0].ID.String(), nil)
@@ -172,4 +169,14 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 		}
 	})
 	return n, err
+}
+
+// checkTurn says why there was nothing to take. Who leads gets the lock as often as it asks.
+func (s *outboxSubscriber) checkTurn(tx context.Context) error {
+	var leads bool
+	err := s.db.Get(tx, &leads, `SELECT pg_try_advisory_xact_lock($1)`, s.lane.lock)
+	if err == nil && !leads {
+		err = errNotMyTurn
+	}
+	return err
 }

@@ -18,7 +18,7 @@ func (m *Module) adopt(ctx context.Context, secret []byte) (presented, error) {
 	if err != nil {
 		return presented{}, err
 	}
-	ended, err := m.store.lockUnended(ctx, c.UserID)
+	proof, ended, err := m.store.lockUnended(ctx, c.UserID)
 	switch {
 	case errors.Is(err, postgres.ErrNoRows):
 		return presented{}, identity.ErrTokenInvalid
@@ -33,10 +33,7 @@ func (m *Module) adopt(ctx context.Context, secret []byte) (presented, error) {
 		return token, err
 	}
 	session := uuid.NewString()
-	if err := m.store.addSession(ctx, session, c.UserID, identity.ClientFrom(ctx), m.settings.RefreshLifetime); err != nil {
-		return presented{}, err
-	}
-	if err := m.store.addRefreshToken(ctx, digest(secret), session); err != nil {
+	if err := m.addSession(ctx, session, c.UserID, proof, digest(secret)); err != nil {
 		return presented{}, err
 	}
 	if err := m.record(asUser(ctx, c.UserID), entry{action: "session_adopted", accountID: c.UserID, detail: detail{"session_id": session}}); err != nil {
@@ -45,10 +42,14 @@ func (m *Module) adopt(ctx context.Context, secret []byte) (presented, error) {
 	return m.store.lockPresented(ctx, digest(secret), refreshGrace)
 }
 
-// lockUnended locks an active account against others who adopt, and gives when tokens without a
-// session were last revoked.
-func (s store) lockUnended(ctx context.Context, accountID string) (ended *time.Time, err error) {
-	err = s.db.Get(ctx, &ended, `
-		SELECT sessions_ended_at FROM auth.accounts WHERE id = $1 AND is_active FOR NO KEY UPDATE`, accountID)
-	return ended, err
+// lockUnended locks an active account against others who adopt, and gives its password hash and when
+// tokens without a session were last revoked.
+func (s store) lockUnended(ctx context.Context, accountID string) (proof string, ended *time.Time, err error) {
+	var row struct {
+		Password string     `db:"password"`
+		Ended    *time.Time `db:"sessions_ended_at"`
+	}
+	err = s.db.Get(ctx, &row, `
+		SELECT password, sessions_ended_at FROM auth.accounts WHERE id = $1 AND is_active FOR NO KEY UPDATE`, accountID)
+	return row.Password, row.Ended, err
 }

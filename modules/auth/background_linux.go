@@ -1,7 +1,9 @@
 package auth
 
 import (
+	"os/exec"
 	"runtime"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,14 +16,17 @@ const (
 	slice    = 100 * time.Microsecond
 )
 
-// inBackground has start make a process that inherits a low priority.
-func inBackground(start func() error) error {
+// startInBackground has a process inherit a low priority. It gets a session of its own: the kernel
+// may share the cores out among sessions first (sched(7), "autogroup"), and in ours the process would
+// use up the share of the service.
+func startInBackground(process *exec.Cmd) error {
+	process.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: a priority cannot be raised again, so the thread ends with this
 		priority := unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: niceness, Runtime: uint64(slice)}
 		_ = unix.SchedSetAttr(0, &priority, 0) // not allowed: the process has the priority of this one
-		result <- start()
+		result <- process.Start()
 	}()
 	return <-result
 }

@@ -2,4 +2,6 @@
 
 package auth
 
-func inBackground(start func() error) error { return start() }
+import "os/exec"
+
+func startInBackground(process *exec.Cmd) error { return process.Start() }

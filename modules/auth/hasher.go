@@ -81,7 +81,7 @@ func startHasher(command []string) (*hasher, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := inBackground(process.Start); err != nil {
+	if err := startInBackground(process); err != nil {
 		return nil, err
 	}
 	return &hasher{process: process, in: in, jobs: gob.NewEncoder(in), results: gob.NewDecoder(out)}, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"user-service/messaging"
+	"user-service/messaging/commands"
 	"user-service/messaging/events"
 	"user-service/platform/fault"
 	"user-service/platform/postgres"
@@ -34,14 +36,17 @@ func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
 		}
 		return signedIn{}, errCredentials
 	}
-	verified := m.upgrade(ctx, account, in.Password)
-	var reply signedIn
+	proof := m.upgrade(ctx, account, in.Password)
+	user, err := messaging.Ask[commands.User](ctx, m.bus, commands.DescribeUser{UserID: account.ID})
+	if err != nil {
+		return signedIn{}, err
+	}
+	reply := signedIn{User: user}
 	err = m.db.InTx(ctx, func(ctx context.Context) error {
-		// While the password was checked the account may have been deactivated, or the password reset.
-		if holds, err := m.store.lockVerified(ctx, account.ID, verified); err != nil || !holds {
-			return errors.Join(err, errCredentials)
+		session, err := m.openSession(ctx, account.ID, proof)
+		if errors.Is(err, errNotHeld) { // deactivated, or the password reset, while it was checked
+			return errCredentials
 		}
-		session, err := m.openSession(ctx, account.ID)
 		if err != nil {
 			return err
 		}
@@ -51,7 +56,7 @@ func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
 		if err := m.bus.Publish(ctx, events.UserLoggedIn{UserID: account.ID, SessionID: session.id}); err != nil {
 			return err
 		}
-		reply, err = m.welcome(ctx, account.ID, session)
+		reply.tokenPair, err = m.tokensFor(account.ID, session) // before the commit: what was committed must not fail
 		return err
 	})
 	if err == nil {

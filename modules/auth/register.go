@@ -98,7 +98,7 @@ func (m *Module) register(ctx context.Context, in registration) (signedIn, error
 		if err := m.sendToken(ctx, id, emailVerification); err != nil {
 			return err
 		}
-		session, err := m.openSession(ctx, id)
+		session, err := m.openSession(ctx, id, hash)
 		if err != nil {
 			return err
 		}

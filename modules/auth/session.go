@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,21 +39,28 @@ const secretBytes = 32
 
 var tokenText = base64.RawURLEncoding
 
-func (m *Module) openSession(ctx context.Context, accountID string) (opened, error) {
+// errNotHeld is the fault of a proof that has been overtaken: the account is not active any more, or
+// has another password.
+var errNotHeld = errors.New("the account is not what was verified any more")
+
+// openSession opens one for whoever proved to have the account while proof was its password hash.
+func (m *Module) openSession(ctx context.Context, accountID, proof string) (opened, error) {
 	secret := make([]byte, secretBytes)
 	_, _ = rand.Read(secret) // never fails, see its documentation
 	session := opened{id: uuid.NewString(), refreshToken: tokenText.EncodeToString(secret)}
-	if err := m.store.addSession(ctx, session.id, accountID, identity.ClientFrom(ctx), m.settings.RefreshLifetime); err != nil {
-		return opened{}, err
+	return session, m.addSession(ctx, session.id, accountID, proof, digest(secret))
+}
+
+func (m *Module) addSession(ctx context.Context, id, accountID, proof string, token []byte) error {
+	held, spare, err := m.store.addSession(ctx, id, accountID, proof, token, identity.ClientFrom(ctx), m.settings.RefreshLifetime, maxSessions)
+	if err == nil && !held {
+		err = errNotHeld
 	}
-	spare, err := m.store.tooManySessions(ctx, accountID, maxSessions)
-	if err != nil {
-		return opened{}, err
+	if err != nil || len(spare) == 0 {
+		return err
 	}
-	if _, err := m.endSessions(ctx, accountID, spare, "too_many_sessions"); err != nil {
-		return opened{}, err
-	}
-	return session, m.store.addRefreshToken(ctx, digest(secret), session.id)
+	_, err = m.endSessions(ctx, accountID, spare, "too_many_sessions")
+	return err
 }
 
 func (m *Module) tokensFor(accountID string, session opened) (tokenPair, error) {

@@ -52,13 +52,6 @@ func (s store) upgradePassword(ctx context.Context, id, old, upgraded string) (r
 	return n == 1, err
 }
 
-// lockVerified reports whether the account is active and has this password hash, and keeps both so
-// until the transaction ends.
-func (s store) lockVerified(ctx context.Context, id, hash string) (holds bool, err error) {
-	err = s.db.Get(ctx, &holds, `SELECT is_active AND password = $2 FROM auth.accounts WHERE id = $1 FOR SHARE`, id, hash)
-	return holds, err
-}
-
 func (s store) isStaff(ctx context.Context, id string) (staff bool, err error) {
 	err = s.db.Get(ctx, &staff, `SELECT coalesce((SELECT is_staff AND is_active FROM auth.accounts WHERE id = $1), false)`, id)
 	return staff, err

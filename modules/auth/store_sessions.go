@@ -8,17 +8,30 @@ import (
 	"user-service/platform/postgres"
 )
 
-func (s store) addSession(ctx context.Context, id, accountID string, from identity.Client, lifetime time.Duration) error {
-	_, err := s.db.Exec(ctx, `
-		INSERT INTO auth.sessions (id, account_id, address, user_agent, expires_at)
-		VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5))`,
-		id, accountID, from.Address, from.UserAgent, lifetime.Seconds())
-	return err
-}
-
-func (s store) addRefreshToken(ctx context.Context, hash []byte, sessionID string) error {
-	_, err := s.db.Exec(ctx, `INSERT INTO auth.refresh_tokens (hash, session_id) VALUES ($1, $2)`, hash, sessionID)
-	return err
+// addSession opens a session with its first refresh token, if the account is active and proof is its
+// password hash still, which stays so until the transaction ends. It gives the open sessions that the
+// account then has beyond keep, the least lately used ones. One statement: every login waits for it.
+func (s store) addSession(ctx context.Context, id, accountID, proof string, token []byte, from identity.Client, lifetime time.Duration, keep int) (opened bool, spare []string, err error) {
+	var rows []struct {
+		Spare *string `db:"spare"`
+	}
+	err = s.db.Select(ctx, &rows, `
+		WITH holder AS (SELECT id FROM auth.accounts WHERE id = $2 AND is_active AND password = $3 FOR SHARE),
+		     session AS (
+			INSERT INTO auth.sessions (id, account_id, address, user_agent, expires_at)
+			SELECT $1, id, $5, $6, now() + make_interval(secs => $7) FROM holder RETURNING id),
+		     token AS (INSERT INTO auth.refresh_tokens (hash, session_id) SELECT $4, id FROM session)
+		SELECT older.id AS spare FROM holder LEFT JOIN LATERAL (
+			SELECT id FROM auth.sessions
+			WHERE account_id = holder.id AND revoked_at IS NULL AND expires_at > now()
+			ORDER BY last_used_at DESC, id OFFSET $8) older ON true`,
+		id, accountID, proof, token, from.Address, from.UserAgent, lifetime.Seconds(), keep-1)
+	for _, row := range rows {
+		if row.Spare != nil {
+			spare = append(spare, *row.Spare)
+		}
+	}
+	return len(rows) > 0, spare, err
 }
 
 // presented is a refresh token as it was issued, with the state of its session by the clock of the
@@ -73,14 +86,6 @@ func (s store) openSessions(ctx context.Context, accountID string) ([]sessionVie
 		SELECT id, address, user_agent, created_at, last_used_at, expires_at FROM auth.sessions
 		WHERE account_id = $1 AND revoked_at IS NULL AND expires_at > now() ORDER BY last_used_at DESC, id`, accountID)
 	return sessions, err
-}
-
-// tooManySessions are the open sessions of an account but the keep that were used last.
-func (s store) tooManySessions(ctx context.Context, accountID string, keep int) (ids []string, err error) {
-	err = s.db.Select(ctx, &ids, `
-		SELECT id FROM auth.sessions WHERE account_id = $1 AND revoked_at IS NULL AND expires_at > now()
-		ORDER BY last_used_at DESC, id OFFSET $2`, accountID, keep)
-	return ids, err
 }
 
 // revokeSessions gives those of ids that were open sessions of the account.
