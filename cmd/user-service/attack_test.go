@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -92,14 +93,10 @@ func TestFieldsThatAreNotAUsersToSetAreIgnored(t *testing.T) {
 		"__proto__": map[string]any{"is_staff": true}, "IS_STAFF": true, "Is_Staff": true,
 	}
 	k := i.register(func(body map[string]any) {
-		for name, value := range forbidden {
-			body[name] = value
-		}
+		maps.Copy(body, forbidden)
 	})
 	patch := map[string]any{"name": "Renamed", "email": "other@example.com", "password": otherPassword}
-	for name, value := range forbidden {
-		patch[name] = value
-	}
+	maps.Copy(patch, forbidden)
 	require.Equal(t, 200, i.call("PATCH", "/api/v1/users/profile/", k.AccessToken, patch).Status)
 	require.Equal(t, 200, i.call("PATCH", "/api/v1/users/preferences/", k.AccessToken, map[string]any{"user_id": stolen, "is_active": false, "push": true}).Status)
 	var user map[string]any
@@ -184,7 +181,7 @@ func TestTimeOfALoginTellsNobodyWhetherAnAccountExists(t *testing.T) {
 			return
 		}
 	}
-	require.Fail(t, "the medians differ by more than 10 %", "wrong password, unknown, inactive: %v", medians)
+	require.Failf(t, "the medians differ by more than 10 %", "wrong password, unknown, inactive: %v", medians)
 }
 
 // TestRegistrationAloneTellsOfAnAccount compares every other answer about an address that has an

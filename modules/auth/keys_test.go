@@ -127,7 +127,8 @@ func TestSiblingsVerifyByThePublishedKeys(t *testing.T) {
 			case "OKP":
 				return ed25519.PublicKey(number(published["x"]).FillBytes(make([]byte, 32))), nil
 			case "EC":
-				return &ecdsa.PublicKey{Curve: elliptic.P256(), X: number(published["x"]), Y: number(published["y"])}, nil
+				point := append([]byte{4}, number(published["x"]).FillBytes(make([]byte, 32))...) // uncompressed
+				return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(point, number(published["y"]).FillBytes(make([]byte, 32))...))
 			}
 			return &rsa.PublicKey{N: number(published["n"]), E: int(number(published["e"]).Int64())}, nil
 		})

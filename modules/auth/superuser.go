@@ -38,6 +38,6 @@ func (m *Module) CreateSuperuser(ctx context.Context, s Superuser) (id string, e
 		if err != nil {
 			return err
 		}
-		return m.record(ctx, entry{action: "superuser.created", accountID: id})
+		return m.record(ctx, entry{action: "superuser_created", accountID: id})
 	})
 }

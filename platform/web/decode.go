@@ -47,8 +47,8 @@ func decode(req *http.Request, dest any) error {
 }
 
 func takesBody(of reflect.Type) bool {
-	for i := range of.NumField() {
-		if of.Field(i).Tag.Get("json") != "" {
+	for field := range of.Fields() {
+		if field.Tag.Get("json") != "" {
 			return true
 		}
 	}

@@ -22,7 +22,7 @@ type Page struct {
 }
 
 // Offset is how many rows come before the page.
-func (p Page) Offset() int { return (p.Number - 1) * p.Limit }
+func (p *Page) Offset() int { return (p.Number - 1) * p.Limit }
 
 func (p *Page) decode(query url.Values, fields fault.Fields) {
 	p.Number, p.Limit = 1, defaultLimit
