@@ -39,11 +39,10 @@ clean-local: $(LOCALSTACK) ## Stop the private servers and delete their data
 test: $(LOCALSTACK) ## Run every test with the race detector, on private servers
 	@$(LOCALSTACK) --state $(TEST_STATE) run --fast --last-word -- go test -race -count=1 -timeout 10m ./...
 
-fuzz: $(LOCALSTACK) ## Fuzz every body and parser, T (30s) each
+fuzz: $(LOCALSTACK) ## Fuzz every body and parser for T (30s), two at a time
 	@$(LOCALSTACK) --state $(TEST_STATE) run --fast -- bash -euo pipefail -c '\
-	  grep -rHo --include=*_test.go "^func Fuzz[A-Za-z]*" . | sort | while IFS=: read -r file target; do \
-	    echo "fuzz $${target#func } for $(T)"; \
-	    go test "$$(dirname "$$file")" -run "^$$" -fuzz "^$${target#func }\$$" -fuzztime $(T) -fuzzminimizetime 1x; done' | grep -v ' elapsed: '
+	  grep -rHo --include=*_test.go "^func Fuzz[A-Za-z]*" . | sort | sed "s|/[^/]*:func | |" | \
+	  xargs -P 2 -L 1 bash -c "go test \$$0 -run ^$$ -fuzz ^\$$1\$$ -fuzztime $(T) -fuzzminimizetime 1x -parallel 1 2>&1 | grep -v elapsed: | sed s/^/\$$1:\ / && exit \$${PIPESTATUS[0]}"'
 
 lint: ## Check style, imports, Dockerfile, compose file and workflow
 	$(GOLANGCI) run ./...

@@ -49,7 +49,7 @@ func TestSuperuserIsAVerifiedMemberOfTheStaffEverywhere(t *testing.T) {
 	db := s.open(t)
 	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM auth.accounts WHERE is_staff AND email_verified`))
 	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM push.recipients WHERE user_id = $1`, k.id()))
-	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM auth.audit_log WHERE action = 'superuser.created' AND account_id = $1 AND actor = 'operator'`, k.id()))
+	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM auth.audit_log WHERE action = 'superuser_created' AND account_id = $1 AND actor = 'operator'`, k.id()))
 	servertest.Eventually(t, func() bool { return len(listening.of(k.id(), "user.registered")) == 1 }, "the world is told")
 }
 

@@ -39,7 +39,7 @@ func (m *Module) Import(ctx context.Context, accounts []NewAccount, announce boo
 		if len(added) == 0 {
 			return nil
 		}
-		return m.record(ctx, entry{action: "accounts.imported", detail: detail{"count": strconv.Itoa(len(added))}})
+		return m.record(ctx, entry{action: "accounts_imported", detail: detail{"count": strconv.Itoa(len(added))}})
 	})
 	return done, err
 }
