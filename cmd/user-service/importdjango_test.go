@@ -175,7 +175,7 @@ func TestImportAgainLeavesEverybodyAsTheyAre(t *testing.T) {
 	require.Equal(t, []int{1, 300, 0}, []int{figure(t, out, "imported"), figure(t, out, "already there"), figure(t, out, "skipped")}, out)
 	require.Equal(t, 300, count(t, db, `SELECT count(*) FROM profile.users WHERE name = 'changed since'`))
 	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM auth.accounts WHERE id = $1`, late))
-	require.Equal(t, 301, count(t, db, `SELECT sum((detail->>'count')::integer) FROM auth.audit_log WHERE action = 'accounts.imported' AND actor = 'operator'`))
+	require.Equal(t, 301, count(t, db, `SELECT sum((detail->>'count')::integer) FROM auth.audit_log WHERE action = 'accounts_imported' AND actor = 'operator'`))
 }
 
 func TestImportSkipsOnlyWhoCannotBeAndMendsTheRest(t *testing.T) {
