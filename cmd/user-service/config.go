@@ -99,6 +99,9 @@ func loadConfig() (config, []string) {
 		PushPrefetch:    e.number("PUSH_PREFETCH", 64, 1, 65535),
 		PushRetrySteps:  e.steps("PUSH_RETRY_STEPS", "10s,1m,10m,1h"),
 	}
+	if c.AccessLifetime > c.RefreshLifetime {
+		e.fault("JWT_ACCESS_TOKEN_LIFETIME", "is longer than JWT_REFRESH_TOKEN_LIFETIME", "at most as many minutes as that has")
+	}
 	c.SecretKey = secretKey(&e, c.Debug)
 	c.MigrateOnStart = e.flag("MIGRATE_ON_START", c.Debug)
 	if c.PushProvider == "webhook" {

@@ -26,8 +26,11 @@ func (m *Module) setActive(ctx context.Context, accountID, by string, active boo
 	if err := m.record(ctx, entry{action: "deactivated", accountID: accountID}); err != nil {
 		return err
 	}
-	if err := m.bus.Publish(ctx, events.UserDeactivated{UserID: accountID, By: by}); err != nil {
+	if err := m.store.voidTokens(ctx, accountID); err != nil {
 		return err
 	}
-	return m.endAllSessions(ctx, accountID, "deactivated")
+	if err := m.endAllSessions(ctx, accountID, "deactivated"); err != nil {
+		return err
+	}
+	return m.bus.Publish(ctx, events.UserDeactivated{UserID: accountID, By: by})
 }

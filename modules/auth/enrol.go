@@ -58,8 +58,15 @@ func (m *Module) enrol(ctx context.Context, accounts []NewAccount, announce bool
 		return nil, refused, nil
 	}
 	complete := make([]commands.User, 0, len(added))
+	var inactive []string
 	for _, id := range added {
 		complete = append(complete, users[id])
+		if !users[id].IsActive {
+			inactive = append(inactive, id)
+		}
+	}
+	if err := m.revocations.addAccounts(ctx, inactive, m.tokens.originalLifetime()); err != nil {
+		return nil, nil, err
 	}
 	for _, command := range []any{
 		commands.AddProfiles{Users: complete}, commands.AddPreferences{Users: complete}, commands.AddRecipients{Users: complete},

@@ -18,6 +18,9 @@ import (
 // A wish for a mail is only noted, whoever asks for whatever address: neither the reply nor its time
 // can tell whether there is an account. It is looked into afterwards.
 
+// grantWithin bounds the work on one wish.
+const grantWithin = 10 * time.Second
+
 // wishesEvery is how often wishes of other instances, which may have died, are looked for.
 const wishesEvery = time.Second
 
@@ -89,6 +92,8 @@ type mailWish struct {
 // grantNext takes one wish; more is false when there was none. What fails for another reason than a
 // server that is away is dropped: it would fail again, and keep others waiting.
 func (m *Module) grantNext(ctx context.Context) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, grantWithin)
+	defer cancel()
 	var w mailWish
 	err = m.db.InTx(ctx, func(ctx context.Context) error {
 		if err := m.takeWish(ctx, &w); err != nil {

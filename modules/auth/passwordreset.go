@@ -35,10 +35,10 @@ func (m *Module) confirmReset(ctx context.Context, in resetBody) (web.None, erro
 		if err != nil {
 			return err
 		}
-		if err := m.noteVerified(ctx, a); err != nil { // the mail was read
+		if err := m.changePassword(ctx, a.ID, hash, "reset"); err != nil {
 			return err
 		}
-		return m.changePassword(ctx, a.ID, hash, "reset")
+		return m.noteVerified(ctx, a) // the mail was read
 	})
 	if err == nil {
 		m.forgiveGuesses(ctx, holder.ID)
@@ -75,10 +75,10 @@ func (m *Module) changePassword(ctx context.Context, accountID, hash, reason str
 	if err := m.record(ctx, entry{action: "password_" + passwordActions[reason], accountID: accountID}); err != nil {
 		return err
 	}
-	if err := m.bus.Publish(ctx, events.PasswordChanged{UserID: accountID, Reason: reason}); err != nil {
+	if err := m.endAllSessions(ctx, accountID, "password_changed"); err != nil {
 		return err
 	}
-	return m.endAllSessions(ctx, accountID, "password_changed")
+	return m.bus.Publish(ctx, events.PasswordChanged{UserID: accountID, Reason: reason})
 }
 
 var passwordActions = map[string]string{"change": "changed", "reset": "reset"}

@@ -44,7 +44,7 @@ const decoy = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdCEhIQ$bm9ib2R5J3M
 func newPasswords(command []string, log *slog.Logger) *passwords {
 	return &passwords{
 		command: command, log: log,
-		cores: make(chan struct{}, runtime.NumCPU()),
+		cores: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		idle:  time.AfterFunc(idleAfter, debug.FreeOSMemory),
 	}
 }

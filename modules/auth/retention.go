@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 )
@@ -29,13 +30,22 @@ func (m *Module) runRetention(ctx context.Context, log *slog.Logger) error {
 }
 
 func (m *Module) retain(ctx context.Context, batch int64) error {
+	// A session can be ended as long as an access token of it may be about.
+	sessionsKept := m.settings.AccessLifetime + 24*time.Hour
+	return errors.Join(
+		m.remove(ctx, batch, auditKept, `
+			DELETE FROM auth.audit_log WHERE id = ANY (ARRAY(
+				SELECT id FROM auth.audit_log WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT $2))`),
+		m.remove(ctx, batch, sessionsKept, `
+			DELETE FROM auth.sessions WHERE id = ANY (ARRAY(
+				SELECT id FROM auth.sessions WHERE expires_at < now() - make_interval(secs => $1) ORDER BY expires_at LIMIT $2))`),
+	)
+}
+
+func (m *Module) remove(ctx context.Context, batch int64, kept time.Duration, statement string) error {
 	for removed := batch; removed == batch; {
 		var err error
-		removed, err = m.db.Exec(ctx, `
-			DELETE FROM auth.audit_log WHERE id = ANY (ARRAY(
-				SELECT id FROM auth.audit_log WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT $2))`,
-			auditKept.Seconds(), batch)
-		if err != nil {
+		if removed, err = m.db.Exec(ctx, statement, kept.Seconds(), batch); err != nil {
 			return err
 		}
 	}

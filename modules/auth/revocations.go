@@ -60,15 +60,18 @@ func (r *revocations) add(ctx context.Context, sessionIDs []string, lifetime tim
 	return postgres.AfterCommit(ctx, func(context.Context) { r.learn(rows, time.Time{}) })
 }
 
-// addAccount revokes what was issued for an account and names no session: the original service's
+// addAccounts revokes what was issued for accounts and names no session: the original service's
 // access and refresh tokens. Like add, it belongs to a transaction.
-func (r *revocations) addAccount(ctx context.Context, accountID string, lifetime time.Duration) error {
+func (r *revocations) addAccounts(ctx context.Context, accountIDs []string, lifetime time.Duration) error {
+	if len(accountIDs) == 0 {
+		return nil
+	}
 	var rows []revocation
 	err := r.db.Select(ctx, &rows, `
-		WITH account AS (UPDATE auth.accounts SET sessions_ended_at = clock_timestamp() WHERE id = $1 RETURNING id)
+		WITH account AS (UPDATE auth.accounts SET sessions_ended_at = clock_timestamp() WHERE id = ANY ($1::uuid[]) RETURNING id)
 		INSERT INTO auth.revocations (account_id, expires_at)
 		SELECT id, clock_timestamp() + make_interval(secs => $2) FROM account
-		RETURNING account_id, revoked_at, expires_at`, accountID, (lifetime + 2*clockLeeway).Seconds())
+		RETURNING account_id, revoked_at, expires_at`, postgres.Array(accountIDs), (lifetime + 2*clockLeeway).Seconds())
 	if err != nil {
 		return err
 	}
@@ -189,15 +192,10 @@ func (r *revocations) sweep(ctx context.Context) error {
 	maps.DeleteFunc(r.sessions, func(_ string, expires time.Time) bool { return expires.Before(past) })
 	maps.DeleteFunc(r.accounts, func(_ string, account revocation) bool { return account.ExpiresAt.Before(past) })
 	r.mu.Unlock()
-	for _, expired := range []string{
-		`DELETE FROM auth.revocations WHERE ctid = ANY (ARRAY(SELECT ctid FROM auth.revocations WHERE expires_at < now() - interval '5 minutes' LIMIT $1))`,
-		`DELETE FROM auth.sessions WHERE id = ANY (ARRAY(SELECT id FROM auth.sessions WHERE expires_at < now() - interval '1 day' LIMIT $1))`,
-	} {
-		if _, err := r.db.Exec(ctx, expired, sweepBatch); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := r.db.Exec(ctx, `
+		DELETE FROM auth.revocations WHERE ctid = ANY (ARRAY(
+			SELECT ctid FROM auth.revocations WHERE expires_at < now() - interval '5 minutes' LIMIT $1))`, sweepBatch)
+	return err
 }
 
 const sweepBatch = 10_000

@@ -25,7 +25,7 @@ func TestTokensWithoutASessionAreRevokedByTheirAge(t *testing.T) {
 	}
 	here, elsewhere := newRevocations(db), newRevocations(db)
 	for range 2 { // the later one counts
-		require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error { return here.addAccount(ctx, account, time.Hour) }))
+		require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error { return here.addAccounts(ctx, []string{account}, time.Hour) }))
 	}
 	var revoked time.Time
 	require.NoError(t, db.Get(t.Context(), &revoked, `SELECT max(revoked_at) FROM auth.revocations`))

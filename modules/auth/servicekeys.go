@@ -134,7 +134,8 @@ func (k *serviceKeys) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return k.noteUse(context.WithoutCancel(ctx))
+			_ = k.noteUse(context.WithoutCancel(ctx)) // a time is no reason to fail a shutdown
+			return nil
 		case <-tick.C:
 			_ = k.noteUse(ctx) // kept, and tried again
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,6 +35,9 @@ type signedIn struct {
 	tokenPair
 }
 
+// sessionsEnd is how old a session may get, however often it is refreshed: then its user signs in again.
+const sessionsEnd = 90 * 24 * time.Hour
+
 // secretBytes is the length of a refresh token before it is written as text: 256 bits.
 const secretBytes = 32
 
@@ -59,8 +63,10 @@ func (m *Module) addSession(ctx context.Context, id, accountID, proof string, to
 	if err != nil || len(spare) == 0 {
 		return err
 	}
-	_, err = m.endSessions(ctx, accountID, spare, "too_many_sessions")
-	return err
+	if _, err := m.endSessions(ctx, accountID, spare, "too_many_sessions"); err != nil {
+		return err
+	}
+	return m.record(ctx, entry{action: "oldest_sessions_ended", accountID: accountID, detail: detail{"count": strconv.Itoa(len(spare))}})
 }
 
 func (m *Module) tokensFor(accountID string, session opened) (tokenPair, error) {

@@ -70,6 +70,9 @@ func (m *Module) revokeSession(ctx context.Context, in sessionPath) (web.None, e
 func (m *Module) revokeOtherSessions(ctx context.Context, _ web.None) (web.None, error) {
 	principal, _ := identity.From(ctx)
 	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
+		if err := m.endTokensWithoutSession(ctx, principal.UserID); err != nil {
+			return err
+		}
 		sessions, err := m.store.openSessions(ctx, principal.UserID)
 		if err != nil {
 			return err
@@ -83,12 +86,12 @@ func (m *Module) revokeOtherSessions(ctx context.Context, _ web.None) (web.None,
 		if _, err := m.endSessions(ctx, principal.UserID, others, "revoked_by_user"); err != nil {
 			return err
 		}
-		if err := m.endTokensWithoutSession(ctx, principal.UserID); err != nil {
-			return err
-		}
 		return m.record(ctx, entry{action: "other_sessions_revoked", accountID: principal.UserID})
 	})
 }
+
+// Rows are locked in this order: account, one-time tokens, sessions, and last what Publish locks. So
+// whatever ends sessions does it before it publishes anything else.
 
 // endSessions ends those of ids that are open sessions of the account, and gives them.
 func (m *Module) endSessions(ctx context.Context, accountID string, ids []string, reason string) ([]string, error) {
@@ -109,7 +112,7 @@ func (m *Module) endSessions(ctx context.Context, accountID string, ids []string
 
 // endAllSessions ends everything an account is signed in with.
 func (m *Module) endAllSessions(ctx context.Context, accountID, reason string) error {
-	// First, since it locks the account: a token of the original service opens no session meanwhile.
+	// It also keeps a token of the original service from opening a session meanwhile.
 	if err := m.endTokensWithoutSession(ctx, accountID); err != nil {
 		return err
 	}
@@ -125,5 +128,5 @@ func (m *Module) endAllSessions(ctx context.Context, accountID, reason string) e
 
 // endTokensWithoutSession ends the tokens that the original service issued to an account.
 func (m *Module) endTokensWithoutSession(ctx context.Context, accountID string) error {
-	return m.revocations.addAccount(ctx, accountID, m.tokens.originalLifetime())
+	return m.revocations.addAccounts(ctx, []string{accountID}, m.tokens.originalLifetime())
 }

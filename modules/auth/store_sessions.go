@@ -19,13 +19,13 @@ func (s store) addSession(ctx context.Context, id, accountID, proof string, toke
 		WITH holder AS (SELECT id FROM auth.accounts WHERE id = $2 AND is_active AND password = $3 FOR SHARE),
 		     session AS (
 			INSERT INTO auth.sessions (id, account_id, address, user_agent, expires_at)
-			SELECT $1, id, $5, $6, now() + make_interval(secs => $7) FROM holder RETURNING id),
+			SELECT $1, id, $5, $6, now() + least(make_interval(secs => $7), make_interval(secs => $9)) FROM holder RETURNING id),
 		     token AS (INSERT INTO auth.refresh_tokens (hash, session_id) SELECT $4, id FROM session)
 		SELECT older.id AS spare FROM holder LEFT JOIN LATERAL (
 			SELECT id FROM auth.sessions
 			WHERE account_id = holder.id AND revoked_at IS NULL AND expires_at > now()
 			ORDER BY last_used_at DESC, id OFFSET $8) older ON true`,
-		id, accountID, proof, token, from.Address, from.UserAgent, lifetime.Seconds(), keep-1)
+		id, accountID, proof, token, from.Address, from.UserAgent, lifetime.Seconds(), keep-1, sessionsEnd.Seconds())
 	for _, row := range rows {
 		if row.Spare != nil {
 			spare = append(spare, *row.Spare)
@@ -72,10 +72,11 @@ func (s store) rotate(ctx context.Context, hash, salt, successor []byte, session
 	_, err := s.db.Exec(ctx, `
 		WITH used AS (UPDATE auth.refresh_tokens SET rotated_at = now(), successor_salt = $2 WHERE hash = $1),
 		     session AS (
-			UPDATE auth.sessions SET generation = generation + 1, last_used_at = now(), expires_at = now() + make_interval(secs => $5)
+			UPDATE auth.sessions SET generation = generation + 1, last_used_at = now(),
+				expires_at = least(now() + make_interval(secs => $5), created_at + make_interval(secs => $6))
 			WHERE id = $4 RETURNING generation)
 		INSERT INTO auth.refresh_tokens (hash, session_id, generation) SELECT $3, $4, generation FROM session`,
-		hash, salt, successor, sessionID, lifetime.Seconds())
+		hash, salt, successor, sessionID, lifetime.Seconds(), sessionsEnd.Seconds())
 	return err
 }
 
@@ -92,7 +93,7 @@ func (s store) openSessions(ctx context.Context, accountID string) ([]sessionVie
 func (s store) revokeSessions(ctx context.Context, accountID string, ids []string) (ended []string, err error) {
 	err = s.db.Select(ctx, &ended, `
 		UPDATE auth.sessions SET revoked_at = now()
-		WHERE account_id = $1 AND id = ANY ($2::uuid[]) AND revoked_at IS NULL AND expires_at > now() RETURNING id`,
+		WHERE account_id = $1 AND id = ANY ($2::uuid[]) AND revoked_at IS NULL RETURNING id`,
 		accountID, postgres.Array(ids))
 	return ended, err
 }

@@ -37,6 +37,11 @@ func (s store) useToken(ctx context.Context, hash []byte, of purpose) (used bool
 	return n == 1, err
 }
 
+func (s store) voidTokens(ctx context.Context, accountID string) error {
+	_, err := s.db.Exec(ctx, `UPDATE auth.one_time_tokens SET hash = NULL WHERE account_id = $1`, accountID)
+	return err
+}
+
 func (s store) voidToken(ctx context.Context, accountID string, of purpose) error {
 	_, err := s.db.Exec(ctx, `UPDATE auth.one_time_tokens SET hash = NULL WHERE account_id = $1 AND purpose = $2`, accountID, of)
 	return err

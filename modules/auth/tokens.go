@@ -81,6 +81,8 @@ func (t tokens) access(token string) (claims, error) {
 		return c, identity.ErrTokenInvalid
 	case !ours && time.Since(c.IssuedAt.Time) > t.originalLifetime()+clockLeeway:
 		return c, identity.ErrTokenExpired
+	case ours && time.Since(c.IssuedAt.Time) > t.lifetime+clockLeeway: // issued when the lifetime was longer: revocations are kept for this one
+		return c, identity.ErrTokenExpired
 	}
 	return c, nil
 }
