@@ -111,6 +111,12 @@ func TestPrivateKeysAreReadInTheirOrder(t *testing.T) {
 	require.NotContains(t, strings.Join(faults, ""), "hidden")
 }
 
+func TestAccessTokenOutlivesNoSession(t *testing.T) {
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "JWT_ACCESS_TOKEN_LIFETIME": "31", "JWT_REFRESH_TOKEN_LIFETIME": "30"})
+	_, faults := loadConfig()
+	require.Equal(t, []string{"JWT_ACCESS_TOKEN_LIFETIME is longer than JWT_REFRESH_TOKEN_LIFETIME; accepted: at most as many minutes as that has"}, faults)
+}
+
 func TestWebhookNeedsItsURL(t *testing.T) {
 	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "PUSH_PROVIDER": "webhook"})
 	_, faults := loadConfig()

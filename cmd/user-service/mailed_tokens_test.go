@@ -261,3 +261,22 @@ func TestChangedPasswordEndsEverySessionAndOpensANewOne(t *testing.T) {
 	r = b.call("POST", "/api/v1/auth/login/", "", map[string]any{"email": k.User["email"], "password": otherPassword})
 	require.Equal(t, 200, r.Status)
 }
+
+// TestMailedTokensEndWithTheAccount keeps an old mail from working once the account is opened again.
+func TestMailedTokensEndWithTheAccount(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i := s.start(t)
+	broker := s.broker(t)
+	admin, k := s.staff(i), i.register()
+	verification := broker.mail(k.User["email"], "email_verification").token()
+	i.call("POST", resetPath, "", map[string]any{"email": k.User["email"]})
+	reset := broker.mail(k.User["email"], "password_reset").token()
+	for _, active := range []bool{false, true} {
+		require.Equal(t, 200, i.call("PATCH", "/api/v1/users/"+k.id()+"/", admin.AccessToken, map[string]any{"is_active": active}).Status)
+	}
+	require.Equal(t, "invalid_token", i.call("POST", verifyPath, "", map[string]any{"token": verification}).Error)
+	r := i.call("POST", confirmPath, "", map[string]any{"token": reset, "password": otherPassword, "password_confirm": otherPassword})
+	require.Equal(t, "invalid_token", r.Error)
+	i.login(k)
+}

@@ -235,3 +235,19 @@ func TestKeysArePublishedAndRotatedWithoutASignOut(t *testing.T) {
 	_, r = first.refresh(originalToken(t, s, k.id(), "refresh", time.Now()))
 	require.Equal(t, "token_invalid", r.Error)
 }
+
+// TestOriginalsTokenOfWhoIsImportedInactiveIsRefused also when the account is opened again later.
+func TestOriginalsTokenOfWhoIsImportedInactiveIsRefused(t *testing.T) {
+	t.Parallel()
+	s, d := newStack(t), newDjango(t, djangoTables)
+	i := s.start(t)
+	id := d.add("gone@example.com", "Gone", nil)
+	d.exec(`UPDATE users SET is_active = false`)
+	token := originalToken(t, s, id, "access", time.Now().Add(-time.Minute))
+	s.importFrom(t, d)
+	i.refusesWithinASecond(token, time.Now())
+	require.Equal(t, 200, i.call("PATCH", "/api/v1/users/"+id+"/", s.staff(i).AccessToken, map[string]any{"is_active": true}).Status)
+	require.Equal(t, 401, i.call("GET", "/api/v1/users/me/", token, nil).Status)
+	_, r := i.refresh(originalToken(t, s, id, "refresh", time.Now().Add(-time.Minute)))
+	require.Equal(t, 401, r.Status)
+}

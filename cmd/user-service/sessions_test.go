@@ -1,7 +1,10 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,4 +109,86 @@ func TestHundredAndFirstSessionEndsTheOneUsedLeastLately(t *testing.T) {
 	last := i.login(k)
 	require.Equal(t, 401, i.call("GET", "/api/v1/users/me/", k.AccessToken, nil).Status)
 	require.Len(t, i.sessions(last), 100)
+}
+
+// TestSessionGetsNoOlderThanNinetyDays has its user sign in again, however often it is refreshed.
+func TestSessionGetsNoOlderThanNinetyDays(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i := s.start(t)
+	k := i.register()
+	s.exec(t, `UPDATE auth.sessions SET created_at = now() - interval '90 days' + interval '5 minutes'`)
+	k, r := i.refresh(k.RefreshToken)
+	require.Equal(t, 200, r.Status, r.Error)
+	require.WithinDuration(t, time.Now().Add(5*time.Minute), i.sessions(k)[0].ExpiresAt, time.Minute)
+}
+
+// TestAccessTokenOfAnExpiredSessionIsEndedWithTheOthers is about the last one before the end of a session.
+func TestAccessTokenOfAnExpiredSessionIsEndedWithTheOthers(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i := s.start(t)
+	first := i.register()
+	expired, named := i.login(first, agent("expired")), i.login(first, agent("named"))
+	var id string
+	require.NoError(t, s.open(t).Get(t.Context(), &id, `
+		WITH gone AS (UPDATE auth.sessions SET expires_at = now() - interval '1 second' WHERE user_agent IN ('expired', 'named') RETURNING id, user_agent)
+		SELECT id FROM gone WHERE user_agent = 'named'`))
+	require.Equal(t, 200, i.call("GET", "/api/v1/users/me/", expired.AccessToken, nil).Status)
+	require.Equal(t, 200, i.call("DELETE", "/api/v1/auth/sessions/"+id, first.AccessToken, nil).Status)
+	require.Equal(t, "token_invalid", i.call("GET", "/api/v1/users/me/", named.AccessToken, nil).Error)
+	require.Equal(t, 200, i.call("DELETE", "/api/v1/auth/sessions/", first.AccessToken, nil).Status)
+	require.Equal(t, "token_invalid", i.call("GET", "/api/v1/users/me/", expired.AccessToken, nil).Error)
+	require.Equal(t, 200, i.call("GET", "/api/v1/users/me/", first.AccessToken, nil).Status)
+}
+
+// TestEndsOfOneAccountDoNotDeadlock lets everything that ends sessions meet at one account.
+func TestEndsOfOneAccountDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	instances := [2]*instance{s.start(t), s.start(t)}
+	admin, k := s.staff(instances[0]), instances[0].register()
+	signIn := map[string]any{"email": k.User["email"], "password": goodPassword}
+	change := map[string]any{"current_password": goodPassword, "password": otherPassword, "password_confirm": otherPassword}
+	for round := range 6 {
+		active := map[string]any{"is_active": true}
+		require.Equal(t, 200, instances[0].call("PATCH", "/api/v1/users/"+k.id()+"/", admin.AccessToken, active).Status)
+		k = instances[0].login(k)
+		one, two := instances[0].login(k), instances[1].login(k)
+		secret := sha256.Sum256([]byte(uuid.NewString()))
+		stored := sha256.Sum256(secret[:])
+		s.exec(t, `
+			INSERT INTO auth.one_time_tokens (account_id, purpose, hash, expires_at, sent_at, counting_since)
+			VALUES ($1, 'password_reset', $2, now() + interval '1 hour', now(), now())
+			ON CONFLICT (account_id, purpose) DO UPDATE SET hash = excluded.hash, expires_at = excluded.expires_at`, k.id(), stored[:])
+		reset := map[string]any{"token": base64.RawURLEncoding.EncodeToString(secret[:]), "password": goodPassword, "password_confirm": goodPassword}
+		var all sync.WaitGroup
+		for n, ask := range []func(i *instance) reply{
+			func(i *instance) reply { return i.call("DELETE", "/api/v1/auth/sessions/", one.AccessToken, nil) },
+			func(i *instance) reply { return i.call("DELETE", "/api/v1/auth/sessions/", two.AccessToken, nil) },
+			func(i *instance) reply { return i.call("POST", "/api/v1/auth/logout/", two.AccessToken, nil) },
+			func(i *instance) reply {
+				return i.call("POST", "/api/v1/auth/password-change/", one.AccessToken, change)
+			},
+			func(i *instance) reply { return i.call("POST", confirmPath, "", reset) },
+			func(i *instance) reply { return i.call("POST", "/api/v1/auth/login/", "", signIn) },
+			func(i *instance) reply { _, r := i.refresh(one.RefreshToken); return r },
+			func(i *instance) reply { _, r := i.refresh(two.RefreshToken); return r },
+			func(i *instance) reply {
+				return i.call("PATCH", "/api/v1/users/"+k.id()+"/", admin.AccessToken, map[string]any{"is_active": round%2 == 0})
+			},
+		} {
+			all.Go(func() { ask(instances[n%2]) })
+		}
+		all.Wait()
+		s.exec(t, `UPDATE auth.accounts SET password = (SELECT password FROM auth.accounts WHERE id = $1) WHERE id = $2`, admin.id(), k.id())
+	}
+	for _, i := range instances {
+		i.stop()
+	}
+	db := s.open(t)
+	servertest.Eventually(t, func() bool {
+		return count(t, db, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`) == 0
+	}, "every connection has ended, so told its figures")
+	require.Zero(t, count(t, db, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`))
 }

@@ -49,6 +49,9 @@ type revocation struct {
 
 // add revokes sessions in the transaction of ctx; this instance knows it when that has committed.
 func (r *revocations) add(ctx context.Context, sessionIDs []string, lifetime time.Duration) error {
+	if len(sessionIDs) == 0 {
+		return nil
+	}
 	var rows []revocation
 	err := r.db.Select(ctx, &rows, `
 		INSERT INTO auth.revocations (session_id, expires_at)

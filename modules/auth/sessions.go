@@ -73,17 +73,11 @@ func (m *Module) revokeOtherSessions(ctx context.Context, _ web.None) (web.None,
 		if err := m.endTokensWithoutSession(ctx, principal.UserID); err != nil {
 			return err
 		}
-		sessions, err := m.store.openSessions(ctx, principal.UserID)
+		others, err := m.store.revokeOtherSessions(ctx, principal.UserID, principal.SessionID)
 		if err != nil {
 			return err
 		}
-		var others []string
-		for _, session := range sessions {
-			if session.ID != principal.SessionID {
-				others = append(others, session.ID)
-			}
-		}
-		if _, err := m.endSessions(ctx, principal.UserID, others, "revoked_by_user"); err != nil {
+		if err := m.tellEnded(ctx, principal.UserID, others, "revoked_by_user"); err != nil {
 			return err
 		}
 		return m.record(ctx, entry{action: "other_sessions_revoked", accountID: principal.UserID})
@@ -93,21 +87,26 @@ func (m *Module) revokeOtherSessions(ctx context.Context, _ web.None) (web.None,
 // Rows are locked in this order: account, one-time tokens, sessions, and last what Publish locks. So
 // whatever ends sessions does it before it publishes anything else.
 
-// endSessions ends those of ids that are open sessions of the account, and gives them.
+// endSessions ends those of ids that are sessions of the account, and gives those that had not ended.
 func (m *Module) endSessions(ctx context.Context, accountID string, ids []string, reason string) ([]string, error) {
 	ended, err := m.store.revokeSessions(ctx, accountID, ids)
-	if err != nil || len(ended) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	if err := m.revocations.add(ctx, ended, m.settings.AccessLifetime); err != nil {
-		return nil, err
+	return ended, m.tellEnded(ctx, accountID, ended, reason)
+}
+
+// tellEnded has every instance refuse the access tokens of sessions that were ended, and tells the world.
+func (m *Module) tellEnded(ctx context.Context, accountID string, sessionIDs []string, reason string) error {
+	if err := m.revocations.add(ctx, sessionIDs, m.settings.AccessLifetime); err != nil {
+		return err
 	}
-	for _, id := range ended {
+	for _, id := range sessionIDs {
 		if err := m.bus.Publish(ctx, events.SessionRevoked{UserID: accountID, SessionID: &id, Reason: reason}); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return ended, nil
+	return nil
 }
 
 // endAllSessions ends everything an account is signed in with.
@@ -116,7 +115,7 @@ func (m *Module) endAllSessions(ctx context.Context, accountID, reason string) e
 	if err := m.endTokensWithoutSession(ctx, accountID); err != nil {
 		return err
 	}
-	ended, err := m.store.revokeAllSessions(ctx, accountID)
+	ended, err := m.store.revokeOtherSessions(ctx, accountID, noSession)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,8 @@ func (s store) openSessions(ctx context.Context, accountID string) ([]sessionVie
 	return sessions, err
 }
 
-// revokeSessions gives those of ids that were open sessions of the account.
+// revokeSessions gives those of ids that were sessions of the account and had not been ended. A session
+// that has expired is ended too: its last access token may not have.
 func (s store) revokeSessions(ctx context.Context, accountID string, ids []string) (ended []string, err error) {
 	err = s.db.Select(ctx, &ended, `
 		UPDATE auth.sessions SET revoked_at = now()
@@ -98,9 +99,13 @@ func (s store) revokeSessions(ctx context.Context, accountID string, ids []strin
 	return ended, err
 }
 
-// revokeAllSessions gives the ids of those that had not ended yet.
-func (s store) revokeAllSessions(ctx context.Context, accountID string) (ended []string, err error) {
+// noSession is kept when none is.
+const noSession = ""
+
+// revokeOtherSessions gives the ids of all but keep that had not been ended.
+func (s store) revokeOtherSessions(ctx context.Context, accountID, keep string) (ended []string, err error) {
 	err = s.db.Select(ctx, &ended, `
-		UPDATE auth.sessions SET revoked_at = now() WHERE account_id = $1 AND revoked_at IS NULL RETURNING id`, accountID)
+		UPDATE auth.sessions SET revoked_at = now()
+		WHERE account_id = $1 AND id::text <> $2 AND revoked_at IS NULL RETURNING id`, accountID, keep)
 	return ended, err
 }

@@ -267,3 +267,15 @@ func FuzzAccessToken(f *testing.F) {
 		}
 	})
 }
+
+// TestTokenOutlivesNoLifetimeThatWasMadeShorter, since revocations are kept for the one in force.
+func TestTokenOutlivesNoLifetimeThatWasMadeShorter(t *testing.T) {
+	t.Parallel()
+	long := newTokens(Settings{SecretKey: sharedSecret, AccessLifetime: 24 * time.Hour})
+	token, err := long.issue(uuid.NewString(), uuid.NewString(), time.Now().Add(-2*time.Hour))
+	require.NoError(t, err)
+	_, err = long.access(token)
+	require.NoError(t, err)
+	_, err = newTokens(Settings{SecretKey: sharedSecret, AccessLifetime: time.Hour}).access(token)
+	require.ErrorIs(t, err, identity.ErrTokenExpired)
+}
