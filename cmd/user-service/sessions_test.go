@@ -154,7 +154,10 @@ func TestEndsOfOneAccountDoNotDeadlock(t *testing.T) {
 		active := map[string]any{"is_active": true}
 		require.Equal(t, 200, instances[0].call("PATCH", "/api/v1/users/"+k.id()+"/", admin.AccessToken, active).Status)
 		k = instances[0].login(k)
-		one, two := instances[0].login(k), instances[1].login(k)
+		one, two, three := instances[0].login(k), instances[1].login(k), instances[0].login(k)
+		s.exec(t, `
+			INSERT INTO auth.sessions (id, account_id, expires_at, last_used_at)
+			SELECT gen_random_uuid(), $1, now() + interval '1 hour', now() + interval '1 minute' FROM generate_series(1, 60)`, k.id())
 		secret := sha256.Sum256([]byte(uuid.NewString()))
 		stored := sha256.Sum256(secret[:])
 		s.exec(t, `
@@ -162,11 +165,19 @@ func TestEndsOfOneAccountDoNotDeadlock(t *testing.T) {
 			VALUES ($1, 'password_reset', $2, now() + interval '1 hour', now(), now())
 			ON CONFLICT (account_id, purpose) DO UPDATE SET hash = excluded.hash, expires_at = excluded.expires_at`, k.id(), stored[:])
 		reset := map[string]any{"token": base64.RawURLEncoding.EncodeToString(secret[:]), "password": goodPassword, "password_confirm": goodPassword}
+		listed := instances[0].sessions(one)
 		var all sync.WaitGroup
 		for n, ask := range []func(i *instance) reply{
-			func(i *instance) reply { return i.call("DELETE", "/api/v1/auth/sessions/", one.AccessToken, nil) },
-			func(i *instance) reply { return i.call("DELETE", "/api/v1/auth/sessions/", two.AccessToken, nil) },
-			func(i *instance) reply { return i.call("POST", "/api/v1/auth/logout/", two.AccessToken, nil) },
+			func(i *instance) (r reply) { // one after another, while the others hash
+				for _, session := range listed {
+					if r = i.call("DELETE", "/api/v1/auth/sessions/"+session.ID, two.AccessToken, nil); r.Status == 401 {
+						break
+					}
+				}
+				return r
+			},
+			func(i *instance) reply { return i.call("DELETE", "/api/v1/auth/sessions/", three.AccessToken, nil) },
+			func(i *instance) reply { return i.call("POST", "/api/v1/auth/logout/", three.AccessToken, nil) },
 			func(i *instance) reply {
 				return i.call("POST", "/api/v1/auth/password-change/", one.AccessToken, change)
 			},
