@@ -24,6 +24,7 @@ import (
 	"user-service/modules/push"
 	"user-service/platform/cache"
 	"user-service/platform/fault"
+	"user-service/platform/idempotency"
 	"user-service/platform/mail"
 	"user-service/platform/postgres"
 	"user-service/platform/ratelimit"
@@ -48,6 +49,7 @@ type app struct {
 	topology messaging.Topology
 	publish  *messaging.Connection
 	consume  *messaging.Connection
+	replies  *idempotency.Store
 	router   *web.Router
 	registry *prometheus.Registry
 
@@ -134,8 +136,11 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	a.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", a.topology, log)
 	a.consume = messaging.NewConnection(c.RabbitMQURL, "user-service consume", a.topology, log)
 
+	if a.replies, err = idempotency.New(a.db, c.SecretKey); err != nil {
+		return nil, err
+	}
 	a.router = web.NewRouter(web.Settings{
-		Authority: a.auth.Authority(), Limiter: a.limiter, TrustedProxies: c.TrustedProxies, Log: log,
+		Authority: a.auth.Authority(), Limiter: a.limiter, Replies: a.replies, TrustedProxies: c.TrustedProxies, Log: log,
 	})
 	for _, module := range []interface{ Routes(*web.Router) }{a.auth, a.profile, a.preferences} {
 		module.Routes(a.router)
@@ -206,7 +211,7 @@ func (a *app) run(ctx context.Context) error {
 	baseCtx, stopBase := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBase()
 	base, baseCtx := errgroup.WithContext(baseCtx)
-	for _, part := range []func(context.Context) error{a.publish.Run, a.consume.Run, a.cache.Run, a.auth.Run} {
+	for _, part := range []func(context.Context) error{a.publish.Run, a.consume.Run, a.cache.Run, a.auth.Run, a.sweep} {
 		base.Go(func() error { return part(baseCtx) })
 	}
 
@@ -231,6 +236,9 @@ func (a *app) run(ctx context.Context) error {
 	stopBase()
 	return errors.Join(err, base.Wait(), a.db.Close())
 }
+
+// sweep removes replies to requests that may not be repeated any more.
+func (a *app) sweep(ctx context.Context) error { return a.replies.Run(ctx, a.log) }
 
 // consumers are of push.queue and, where no Email Service sends the mails, of the service's own.
 func (a *app) consumers(publisher *messaging.Publisher) []messaging.Consumer {

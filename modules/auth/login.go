@@ -9,6 +9,7 @@ import (
 	"user-service/messaging/events"
 	"user-service/platform/fault"
 	"user-service/platform/postgres"
+	"user-service/platform/web"
 )
 
 var errCredentials = fault.New(fault.Unauthenticated, "invalid_credentials", "No active account matches this email and password.")
@@ -41,23 +42,22 @@ func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
 	if err != nil {
 		return signedIn{}, err
 	}
-	reply := signedIn{User: user}
-	err = m.db.InTx(ctx, func(ctx context.Context) error {
+	reply, err := web.InTx(ctx, m.db, func(ctx context.Context) (reply signedIn, err error) {
 		session, err := m.openSession(ctx, account.ID, proof)
 		if errors.Is(err, errNotHeld) { // deactivated, or the password reset, while it was checked
-			return errCredentials
+			return reply, errCredentials
 		}
 		if err != nil {
-			return err
+			return reply, err
 		}
 		if err := m.record(asUser(ctx, account.ID), entry{action: "login", accountID: account.ID, detail: detail{"session_id": session.id}}); err != nil {
-			return err
+			return reply, err
 		}
 		if err := m.bus.Publish(ctx, events.UserLoggedIn{UserID: account.ID, SessionID: session.id}); err != nil {
-			return err
+			return reply, err
 		}
-		reply.tokenPair, err = m.tokensFor(account.ID, session) // before the commit: what was committed must not fail
-		return err
+		tokens, err := m.tokensFor(account.ID, session) // before the commit: what was committed must not fail
+		return signedIn{User: user, tokenPair: tokens}, err
 	})
 	if err == nil {
 		m.knowAddress(ctx, account.ID)

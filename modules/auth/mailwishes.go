@@ -38,13 +38,16 @@ func (m *Module) wish(ctx context.Context, in addressed, of purpose) (web.None, 
 		return web.None{}, err
 	}
 	client := identity.ClientFrom(ctx)
-	_, err := m.db.Exec(ctx, `
-		INSERT INTO auth.mail_wishes (email, purpose, address, user_agent, correlation_id) VALUES ($1, $2, $3, $4, $5)`,
-		email, of, client.Address, client.UserAgent, correlation.From(ctx).Correlation)
+	none, err := web.InTx(ctx, m.db, func(ctx context.Context) (none web.None, err error) {
+		_, err = m.db.Exec(ctx, `
+			INSERT INTO auth.mail_wishes (email, purpose, address, user_agent, correlation_id) VALUES ($1, $2, $3, $4, $5)`,
+			email, of, client.Address, client.UserAgent, correlation.From(ctx).Correlation)
+		return none, err
+	})
 	if err == nil {
 		m.wishes.ring()
 	}
-	return web.None{}, err
+	return none, err
 }
 
 // bell wakes one sleeper; ringing it twice wakes once.

@@ -7,6 +7,7 @@ import (
 	"user-service/platform/fault"
 	"user-service/platform/identity"
 	"user-service/platform/postgres"
+	"user-service/platform/web"
 )
 
 type changeBody struct {
@@ -42,29 +43,26 @@ func (m *Module) changeOwnPassword(ctx context.Context, in changeBody) (tokenPai
 	if err != nil {
 		return tokenPair{}, err
 	}
-	var reply tokenPair
-	err = m.db.InTx(ctx, func(ctx context.Context) error {
+	return web.InTx(ctx, m.db, func(ctx context.Context) (reply tokenPair, err error) {
 		now, err := m.store.lock(ctx, before.ID)
 		if err != nil {
-			return err
+			return reply, err
 		}
 		if !now.IsActive {
-			return identity.ErrTokenInvalid
+			return reply, identity.ErrTokenInvalid
 		}
 		if now.Password != before.Password { // somebody was faster, with the same current password
-			return errWrongPassword
+			return reply, errWrongPassword
 		}
 		if err := m.changePassword(ctx, now.ID, hash, "change"); err != nil {
-			return err
+			return reply, err
 		}
 		session, err := m.openSession(ctx, now.ID, hash)
 		if err != nil {
-			return err
+			return reply, err
 		}
-		reply, err = m.tokensFor(now.ID, session)
-		return err
+		return m.tokensFor(now.ID, session)
 	})
-	return reply, err
 }
 
 // orTokenInvalid refuses a token that is signed by our key and names an account we do not have.

@@ -30,20 +30,20 @@ func (m *Module) confirmReset(ctx context.Context, in resetBody) (web.None, erro
 	if err != nil {
 		return web.None{}, err
 	}
-	err = m.db.InTx(ctx, func(ctx context.Context) error {
+	none, err := web.InTx(ctx, m.db, func(ctx context.Context) (none web.None, err error) {
 		a, err := m.useToken(ctx, in.Token, passwordReset)
 		if err != nil {
-			return err
+			return none, err
 		}
 		if err := m.changePassword(ctx, a.ID, hash, "reset"); err != nil {
-			return err
+			return none, err
 		}
-		return m.noteVerified(ctx, a) // the mail was read
+		return none, m.noteVerified(ctx, a) // the mail was read
 	})
 	if err == nil {
 		m.forgiveGuesses(ctx, holder.ID)
 	}
-	return web.None{}, err
+	return none, err
 }
 
 // newPassword checks a chosen password by every rule and hashes it.

@@ -36,44 +36,53 @@ func (m *Module) refresh(ctx context.Context, in refreshRequest) (tokenPair, err
 		return tokenPair{}, err
 	}
 	var token presented
-	var successor []byte
-	var refused error // told after the commit: a reuse must end the session although it is refused
-	err = m.db.InTx(ctx, func(ctx context.Context) error {
+	pair, err := web.InTx(ctx, m.db, func(ctx context.Context) (pair tokenPair, err error) {
 		token, err = m.store.lockPresented(ctx, digest(secret), refreshGrace)
 		if errors.Is(err, postgres.ErrNoRows) {
 			token, err = m.adopt(ctx, secret)
 		}
-		switch {
-		case errors.Is(err, postgres.ErrNoRows):
-			return identity.ErrTokenInvalid
-		case err != nil:
-			return err
-		case token.Revoked || !token.IsActive:
-			return identity.ErrTokenInvalid
-		case token.Expired:
-			return identity.ErrTokenExpired
-		case token.SuccessorSalt == nil:
-			successor, err = m.rotate(ctx, secret, token)
-			return err
-		case token.InGrace:
-			successor = succeed(secret, token.SuccessorSalt)
-			return nil
+		if err != nil {
+			return pair, orTokenInvalid(err)
 		}
-		refused = identity.ErrTokenInvalid
-		return m.refuseReuse(ctx, token)
+		successor, err := m.succeed(ctx, secret, token)
+		if err != nil {
+			return pair, err
+		}
+		return m.tokensFor(token.AccountID, opened{token.SessionID, tokenText.EncodeToString(successor)})
 	})
-	if err = errors.Join(err, refused); err != nil {
-		return tokenPair{}, err
+	if errors.Is(err, errReused) {
+		return tokenPair{}, m.refuseReuse(ctx, token)
 	}
-	return m.tokensFor(token.AccountID, opened{token.SessionID, tokenText.EncodeToString(successor)})
+	return pair, err
 }
 
-// refuseReuse ends a session whose old token turns up: somebody else holds a copy of it.
-func (m *Module) refuseReuse(ctx context.Context, token presented) error {
-	if _, err := m.endSessions(ctx, token.AccountID, []string{token.SessionID}, "refresh_token_reused"); err != nil {
-		return err
+var errReused = errors.New("a refresh token was used that has been changed for another")
+
+// succeed gives the successor of a token, the same one again within the grace.
+func (m *Module) succeed(ctx context.Context, secret []byte, token presented) ([]byte, error) {
+	switch {
+	case token.Revoked || !token.IsActive:
+		return nil, identity.ErrTokenInvalid
+	case token.Expired:
+		return nil, identity.ErrTokenExpired
+	case token.SuccessorSalt == nil:
+		return m.rotate(ctx, secret, token)
+	case token.InGrace:
+		return successorOf(secret, token.SuccessorSalt), nil
 	}
-	return m.record(ctx, entry{action: "refresh_token_reused", accountID: token.AccountID, detail: detail{"session_id": token.SessionID}})
+	return nil, errReused
+}
+
+// refuseReuse ends a session whose old token turns up: somebody else holds a copy of it. It does so in
+// a transaction of its own, which commits although the request is refused.
+func (m *Module) refuseReuse(ctx context.Context, token presented) error {
+	err := m.db.InTx(ctx, func(ctx context.Context) error {
+		if _, err := m.endSessions(ctx, token.AccountID, []string{token.SessionID}, "refresh_token_reused"); err != nil {
+			return err
+		}
+		return m.record(ctx, entry{action: "refresh_token_reused", accountID: token.AccountID, detail: detail{"session_id": token.SessionID}})
+	})
+	return cmp.Or(err, error(identity.ErrTokenInvalid))
 }
 
 // refreshSecret gives what a refresh token proves itself by: its bytes, or all of its text if it is
@@ -92,13 +101,13 @@ func refreshSecret(token string) ([]byte, error) {
 func (m *Module) rotate(ctx context.Context, secret []byte, token presented) ([]byte, error) {
 	salt := make([]byte, secretBytes)
 	_, _ = rand.Read(salt) // never fails, see its documentation
-	successor := succeed(secret, salt)
+	successor := successorOf(secret, salt)
 	return successor, m.store.rotate(ctx, digest(secret), salt, digest(successor), token.SessionID, m.settings.RefreshLifetime)
 }
 
-// succeed derives the next refresh token, so that it can be given a second time without being
+// successorOf derives the next refresh token, so that it can be given a second time without being
 // stored: it takes the token that only the client has, and the salt that only the database has.
-func succeed(secret, salt []byte) []byte {
+func successorOf(secret, salt []byte) []byte {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write(salt)
 	return mac.Sum(nil)

@@ -72,38 +72,36 @@ func (m *Module) register(ctx context.Context, in registration) (signedIn, error
 	}
 	id := uuid.Must(uuid.NewV7()).String()
 	allowed := in.channels()
-	var reply signedIn
-	err = m.db.InTx(ctx, func(ctx context.Context) error {
+	reply, err := web.InTx(ctx, m.db, func(ctx context.Context) (reply signedIn, err error) {
 		added, err := m.store.add(ctx, id, in.Email, hash)
 		if err != nil {
-			return err
+			return reply, err
 		}
 		if !added {
-			return errTaken
+			return reply, errTaken
 		}
 		if err := m.bus.Send(ctx, commands.CreateProfile{UserID: id, Name: in.Name, Email: in.Email, PushToken: in.PushToken.Value}); err != nil {
-			return err
+			return reply, err
 		}
 		if err := m.bus.Send(ctx, commands.CreatePreferences{UserID: id, Email: allowed.Email, Push: allowed.Push}); err != nil {
-			return err
+			return reply, err
 		}
 		if err := m.bus.Publish(ctx, events.UserRegistered{
 			UserID: id, Email: in.Email, Name: in.Name, PushToken: in.PushToken.Value, Preferences: allowed,
 		}); err != nil {
-			return err
+			return reply, err
 		}
 		if err := m.record(asUser(ctx, id), entry{action: "registered", accountID: id}); err != nil {
-			return err
+			return reply, err
 		}
 		if err := m.sendToken(ctx, id, emailVerification); err != nil {
-			return err
+			return reply, err
 		}
 		session, err := m.openSession(ctx, id, hash)
 		if err != nil {
-			return err
+			return reply, err
 		}
-		reply, err = m.welcome(ctx, id, session)
-		return err
+		return m.welcome(ctx, id, session)
 	})
 	if err == nil {
 		m.knowAddress(ctx, id)

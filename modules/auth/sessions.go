@@ -37,15 +37,15 @@ func (m *Module) listSessions(ctx context.Context, _ web.None) ([]sessionView, e
 
 func (m *Module) logout(ctx context.Context, _ web.None) (web.None, error) {
 	principal, _ := identity.From(ctx)
-	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
+	return web.InTx(ctx, m.db, func(ctx context.Context) (none web.None, err error) {
 		if err := m.record(ctx, entry{action: "logout", accountID: principal.UserID}); err != nil {
-			return err
+			return none, err
 		}
 		if principal.SessionID == "" { // a token of the original service: it can only be ended with its like
-			return m.endTokensWithoutSession(ctx, principal.UserID)
+			return none, m.endTokensWithoutSession(ctx, principal.UserID)
 		}
-		_, err := m.endSessions(ctx, principal.UserID, []string{principal.SessionID}, "logout")
-		return err
+		_, err = m.endSessions(ctx, principal.UserID, []string{principal.SessionID}, "logout")
+		return none, err
 	})
 }
 
@@ -55,32 +55,32 @@ type sessionPath struct {
 
 func (m *Module) revokeSession(ctx context.Context, in sessionPath) (web.None, error) {
 	principal, _ := identity.From(ctx)
-	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
+	return web.InTx(ctx, m.db, func(ctx context.Context) (none web.None, err error) {
 		ended, err := m.endSessions(ctx, principal.UserID, []string{in.ID}, "revoked_by_user")
 		if err != nil {
-			return err
+			return none, err
 		}
 		if len(ended) == 0 {
-			return fault.New(fault.NotFound, "not_found", "You have no such session; it may have ended already.")
+			return none, fault.New(fault.NotFound, "not_found", "You have no such session; it may have ended already.")
 		}
-		return m.record(ctx, entry{action: "session_revoked", accountID: principal.UserID, detail: detail{"session_id": in.ID}})
+		return none, m.record(ctx, entry{action: "session_revoked", accountID: principal.UserID, detail: detail{"session_id": in.ID}})
 	})
 }
 
 func (m *Module) revokeOtherSessions(ctx context.Context, _ web.None) (web.None, error) {
 	principal, _ := identity.From(ctx)
-	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
+	return web.InTx(ctx, m.db, func(ctx context.Context) (none web.None, err error) {
 		if err := m.endTokensWithoutSession(ctx, principal.UserID); err != nil {
-			return err
+			return none, err
 		}
 		others, err := m.store.revokeOtherSessions(ctx, principal.UserID, principal.SessionID)
 		if err != nil {
-			return err
+			return none, err
 		}
 		if err := m.tellEnded(ctx, principal.UserID, others, "revoked_by_user"); err != nil {
-			return err
+			return none, err
 		}
-		return m.record(ctx, entry{action: "other_sessions_revoked", accountID: principal.UserID})
+		return none, m.record(ctx, entry{action: "other_sessions_revoked", accountID: principal.UserID})
 	})
 }
 

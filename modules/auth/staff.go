@@ -7,6 +7,7 @@ import (
 	"user-service/messaging/commands"
 	"user-service/platform/fault"
 	"user-service/platform/identity"
+	"user-service/platform/web"
 )
 
 type staffPatch struct {
@@ -16,30 +17,28 @@ type staffPatch struct {
 }
 
 // changeAccount is what staff may do to an account.
-func (m *Module) changeAccount(ctx context.Context, in staffPatch) (user commands.User, err error) {
+func (m *Module) changeAccount(ctx context.Context, in staffPatch) (commands.User, error) {
 	principal, _ := identity.From(ctx)
 	if err := in.sparesOneself(principal.UserID); err != nil {
-		return user, err
+		return commands.User{}, err
 	}
-	err = m.db.InTx(ctx, func(ctx context.Context) error {
+	return web.InTx(ctx, m.db, func(ctx context.Context) (user commands.User, err error) {
 		a, err := m.store.lock(ctx, in.ID)
 		if err != nil {
-			return orNoSuchUser(err)
+			return user, orNoSuchUser(err)
 		}
 		if in.IsStaff != nil && *in.IsStaff != a.IsStaff {
 			if err := m.setStaff(ctx, a.ID, *in.IsStaff); err != nil {
-				return err
+				return user, err
 			}
 		}
 		if in.IsActive != nil {
 			if err := m.setActive(ctx, a.ID, principal.UserID, *in.IsActive); err != nil {
-				return err
+				return user, err
 			}
 		}
-		user, err = messaging.Ask[commands.User](ctx, m.bus, commands.DescribeUser{UserID: a.ID})
-		return err
+		return messaging.Ask[commands.User](ctx, m.bus, commands.DescribeUser{UserID: a.ID})
 	})
-	return user, err
 }
 
 // sparesOneself keeps the last of the staff from locking everybody out.

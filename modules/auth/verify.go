@@ -21,8 +21,9 @@ func (m *Module) verifyToken(ctx context.Context, token string) (identity.Princi
 	if err != nil {
 		return identity.Principal{}, err
 	}
+	principal := identity.Principal{UserID: c.UserID, SessionID: c.SessionID}
 	if revoked {
-		return identity.Principal{}, identity.ErrTokenInvalid
+		return principal, identity.ErrTokenInvalid
 	}
-	return identity.Principal{UserID: c.UserID, SessionID: c.SessionID}, nil
+	return principal, nil
 }

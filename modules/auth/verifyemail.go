@@ -12,12 +12,12 @@ type tokenBody struct {
 }
 
 func (m *Module) verifyEmail(ctx context.Context, in tokenBody) (web.None, error) {
-	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
+	return web.InTx(ctx, m.db, func(ctx context.Context) (none web.None, err error) {
 		a, err := m.useToken(ctx, in.Token, emailVerification)
 		if err != nil {
-			return err
+			return none, err
 		}
-		return m.noteVerified(ctx, a)
+		return none, m.noteVerified(ctx, a)
 	})
 }
 

@@ -143,27 +143,29 @@ func (w patch) apply(p *kept) (changed []string) {
 
 func (m *Module) change(ctx context.Context, in patch) (commands.Preferences, error) {
 	principal, _ := identity.From(ctx)
-	var now row
-	err := m.db.InTx(ctx, func(ctx context.Context) (err error) {
-		if now, err = m.store.lock(ctx, principal.UserID); err != nil {
-			return ofNobody(err)
+	return web.InTx(ctx, m.db, func(ctx context.Context) (commands.Preferences, error) {
+		now, err := m.store.lock(ctx, principal.UserID)
+		if err != nil {
+			return commands.Preferences{}, ofNobody(err)
 		}
 		if !now.IsActive {
-			return identity.ErrTokenInvalid
+			return commands.Preferences{}, identity.ErrTokenInvalid
 		}
-		changed := in.apply(&now.kept)
-		if len(changed) == 0 {
-			return nil
+		if changed := in.apply(&now.kept); len(changed) > 0 {
+			now, err = m.update(ctx, principal.UserID, now.kept, changed)
 		}
-		if now, err = m.store.update(ctx, principal.UserID, now.kept); err != nil {
-			return err
-		}
-		if err := m.bus.Publish(ctx, events.PreferencesChanged{
-			UserID: principal.UserID, Email: now.Email, Push: now.Push, Changed: changed,
-		}); err != nil {
-			return err
-		}
-		return m.cache.Changed(ctx, cacheKey(principal.UserID), now.Version, now.kept)
+		return now.view(), err
 	})
-	return now.view(), err
+}
+
+// update writes wishes down and tells everybody.
+func (m *Module) update(ctx context.Context, userID string, wishes kept, changed []string) (row, error) {
+	now, err := m.store.update(ctx, userID, wishes)
+	if err != nil {
+		return now, err
+	}
+	if err := m.bus.Publish(ctx, events.PreferencesChanged{UserID: userID, Email: now.Email, Push: now.Push, Changed: changed}); err != nil {
+		return now, err
+	}
+	return now, m.cache.Changed(ctx, cacheKey(userID), now.Version, now.kept)
 }

@@ -80,34 +80,38 @@ func (m *Module) change(ctx context.Context, in patch) (commands.User, error) {
 	if err := in.validate(); err != nil {
 		return commands.User{}, err
 	}
-	var u user
-	err := m.db.InTx(ctx, func(ctx context.Context) (err error) {
-		if u, err = m.store.lock(ctx, principal.UserID); err != nil {
-			return ofNobody(err)
+	return web.InTx(ctx, m.db, func(ctx context.Context) (commands.User, error) {
+		u, err := m.store.lock(ctx, principal.UserID)
+		if err != nil {
+			return commands.User{}, ofNobody(err)
 		}
 		if !u.IsActive {
-			return identity.ErrTokenInvalid
+			return commands.User{}, identity.ErrTokenInvalid
 		}
-		renamed, retokened := in.apply(&u)
-		if !renamed && !retokened {
-			return nil
+		if renamed, retokened := in.apply(&u); renamed || retokened {
+			u, err = m.update(ctx, u, renamed, retokened)
 		}
-		if u, err = m.store.update(ctx, u.ID, u.Name, u.PushToken); err != nil {
-			return err
-		}
-		if renamed {
-			if err := m.bus.Publish(ctx, events.ProfileUpdated{UserID: u.ID, Name: u.Name, Changed: []string{"name"}}); err != nil {
-				return err
-			}
-		}
-		if retokened {
-			if err := m.bus.Publish(ctx, events.PushTokenChanged{UserID: u.ID, PushToken: u.PushToken, Reason: "user"}); err != nil {
-				return err
-			}
-		}
-		return m.changed(ctx, u)
+		return u.view(), err
 	})
-	return u.view(), err
+}
+
+// update writes a user down and tells everybody.
+func (m *Module) update(ctx context.Context, u user, renamed, retokened bool) (user, error) {
+	u, err := m.store.update(ctx, u.ID, u.Name, u.PushToken)
+	if err != nil {
+		return u, err
+	}
+	if renamed {
+		if err := m.bus.Publish(ctx, events.ProfileUpdated{UserID: u.ID, Name: u.Name, Changed: []string{"name"}}); err != nil {
+			return u, err
+		}
+	}
+	if retokened {
+		if err := m.bus.Publish(ctx, events.PushTokenChanged{UserID: u.ID, PushToken: u.PushToken, Reason: "user"}); err != nil {
+			return u, err
+		}
+	}
+	return u, m.changed(ctx, u)
 }
 
 func (m *Module) leave(ctx context.Context, _ web.None) (web.None, error) {
@@ -115,7 +119,7 @@ func (m *Module) leave(ctx context.Context, _ web.None) (web.None, error) {
 	if _, err := m.show(ctx, web.None{}); err != nil {
 		return web.None{}, err
 	}
-	return web.None{}, m.db.InTx(ctx, func(ctx context.Context) error {
-		return m.bus.Send(ctx, commands.DeactivateAccount{UserID: principal.UserID, By: principal.UserID})
+	return web.InTx(ctx, m.db, func(ctx context.Context) (none web.None, err error) {
+		return none, m.bus.Send(ctx, commands.DeactivateAccount{UserID: principal.UserID, By: principal.UserID})
 	})
 }

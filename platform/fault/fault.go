@@ -21,6 +21,8 @@ const (
 	Forbidden
 	NotFound
 	MethodNotAllowed
+	Conflict // with what is going on; worth another try
+	Unprocessable
 	TooLarge
 	UnsupportedType
 	RateLimited
@@ -63,7 +65,7 @@ type Fault struct {
 	Code       string        // for machines, stable: `invalid_credentials`
 	Message    string        // for people
 	Fields     Fields        // only on `validation_failed`
-	RetryAfter time.Duration // only on RateLimited and Unavailable
+	RetryAfter time.Duration // only on RateLimited, Conflict and Unavailable
 	cause      error         // for the log, never for the client
 }
 

@@ -36,7 +36,7 @@ type Client struct {
 // Authority judges who is asking. All its faults are `unavailable` when what they need is away.
 type Authority struct {
 	// Token checks an access token and that it has not been revoked. Its faults are `token_invalid`
-	// and `token_expired`.
+	// and `token_expired`. Of a genuine token whose session has ended it tells the principal too.
 	Token func(ctx context.Context, accessToken string) (Principal, error)
 	// Key checks a service key. Its fault is `token_invalid`.
 	Key func(ctx context.Context, serviceKey string) (Principal, error)

@@ -12,30 +12,33 @@ import (
 const keyHeader = "X-Api-Key"
 
 // admit lets in who may call, and not too often, and puts who it is and where it comes from into the
-// context.
-func (r *Router) admit(ctx context.Context, e Endpoint, req *http.Request) (context.Context, error) {
+// context. A principal whose session has ended comes with the error.
+func (r *Router) admit(ctx context.Context, e Endpoint, req *http.Request) (identity.Principal, context.Context, error) {
 	ctx = identity.WithClient(ctx, r.clientOf(req))
 	if e.Access == Open {
-		return ctx, r.limit(ctx, e, identity.Principal{})
+		return identity.Principal{}, ctx, r.limit(ctx, e, identity.Principal{})
 	}
 	principal, err := r.principal(ctx, e.Access, req)
-	if err != nil {
-		return ctx, err
+	if principal == (identity.Principal{}) {
+		return principal, ctx, err
 	}
 	note(ctx, principal)
-	if err := r.limit(ctx, e, principal); err != nil {
-		return ctx, err
+	if limited := r.limit(ctx, e, principal); limited != nil {
+		return identity.Principal{}, ctx, limited
+	}
+	if err != nil {
+		return principal, ctx, err
 	}
 	if e.Access != Bearer && principal.Service == "" {
 		staff, err := r.authority.Staff(ctx, principal.UserID)
-		if err != nil {
-			return ctx, err
+		if err == nil && !staff {
+			err = identity.ErrForbidden
 		}
-		if !staff {
-			return ctx, identity.ErrForbidden
+		if err != nil {
+			return identity.Principal{}, ctx, err
 		}
 	}
-	return identity.With(ctx, principal), nil
+	return principal, identity.With(ctx, principal), nil
 }
 
 func (r *Router) principal(ctx context.Context, access Access, req *http.Request) (identity.Principal, error) {

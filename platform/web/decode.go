@@ -25,20 +25,16 @@ var (
 	errNoObject = fault.New(fault.Invalid, "invalid_json", "The body must be a JSON object.")
 )
 
-// decode reads the body, path and query into dest, a pointer to a struct, strictly by the names of its
+// decode reads a body, if dest takes one, and path and query into dest, a pointer to a struct, strictly by the names of its
 // tags. Unknown fields are ignored. Every field of a wrong type, null where null has no meaning, and
 // every missing field that is neither a pointer nor a Nullable is reported, all at once.
-func decode(req *http.Request, dest any) error {
+func decode(req *http.Request, body []byte, dest any) error {
 	fields := fault.Fields{}
 	value := reflect.ValueOf(dest).Elem()
 	if err := decodeAddress(req, value, fields); err != nil {
 		return err
 	}
-	if takesBody(value.Type()) {
-		body, err := read(req)
-		if err != nil {
-			return err
-		}
+	if body != nil {
 		if err := decodeObject(body, value, "", fields); err != nil {
 			return err
 		}

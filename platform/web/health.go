@@ -52,16 +52,21 @@ func (r *Router) AddHealth(service string, checks []Check) {
 
 func (h *health) live(w http.ResponseWriter, _ *http.Request) {
 	report := healthReport{Service: h.service, Status: "healthy", Timestamp: time.Now().UTC()}
-	_ = writeSuccess(w, http.StatusOK, "The process is alive.", report)
+	writeReport(w, "The process is alive.", report)
 }
 
 func (h *health) overall(w http.ResponseWriter, req *http.Request) {
 	report := h.report(req.Context())
 	if report.Status == "unhealthy" {
-		writeFault(w, fault.Away(nil), report)
+		refusal(fault.Away(nil), report).send(w)
 		return
 	}
-	_ = writeSuccess(w, http.StatusOK, "The service is "+report.Status+".", report)
+	writeReport(w, "The service is "+report.Status+".", report)
+}
+
+func writeReport(w http.ResponseWriter, message string, report healthReport) {
+	reply, _ := success(http.StatusOK, message, report) // text and times: it cannot fail
+	reply.send(w)
 }
 
 // probe comes back when ctx ends, also from a probe that does not.

@@ -82,7 +82,7 @@ func serve(w *recorder, req *http.Request, next http.Handler, log *slog.Logger) 
 		if p := recover(); p != nil {
 			log.ErrorContext(req.Context(), "panic", "panic", p, "stack", string(debug.Stack()))
 			if w.status == 0 {
-				writeFault(w, fault.From(nil), nil)
+				refusal(fault.From(nil), nil).send(w)
 			}
 		}
 	}()

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"user-service/platform/fault"
 )
@@ -28,30 +29,40 @@ var statuses = map[fault.Kind]int{
 	fault.Forbidden:        http.StatusForbidden,
 	fault.NotFound:         http.StatusNotFound,
 	fault.MethodNotAllowed: http.StatusMethodNotAllowed,
+	fault.Conflict:         http.StatusConflict,
+	fault.Unprocessable:    http.StatusUnprocessableEntity,
 	fault.TooLarge:         http.StatusRequestEntityTooLarge,
 	fault.UnsupportedType:  http.StatusUnsupportedMediaType,
 	fault.RateLimited:      http.StatusTooManyRequests,
 	fault.Unavailable:      http.StatusServiceUnavailable,
 }
 
-func writeSuccess(w http.ResponseWriter, status int, message string, data any) error {
-	reply := envelope{Success: true, Message: message, Data: data}
-	if paged, ok := data.(interface{ list() (any, *Meta) }); ok {
-		reply.Data, reply.Meta = paged.list()
-	}
-	return write(w, status, reply)
+// reply is an answer as it goes out, so that it can be kept and go out again.
+type reply struct {
+	status     int
+	body       []byte
+	challenge  string // WWW-Authenticate
+	retryAfter time.Duration
+	replayed   bool
 }
 
-// writeFault shows f. data goes along only where a failure has something to tell, as health does.
-func writeFault(w http.ResponseWriter, f *fault.Fault, data any) {
-	header := w.Header()
-	if f.RetryAfter > 0 {
-		header.Set("Retry-After", wholeSeconds(f.RetryAfter))
+func success(status int, message string, data any) (reply, error) {
+	e := envelope{Success: true, Message: message, Data: data}
+	if paged, ok := data.(interface{ list() (any, *Meta) }); ok {
+		e.Data, e.Meta = paged.list()
 	}
+	body, err := encode(e)
+	return reply{status: max(status, http.StatusOK), body: body}, err
+}
+
+// refusal shows f. data goes along only where a failure has something to tell, as health does.
+func refusal(f *fault.Fault, data any) reply {
+	body, _ := encode(envelope{Message: f.Message, Error: f.Code, Errors: f.Fields, Data: data}) // text only: it cannot fail
+	r := reply{status: statuses[f.Kind], body: body, retryAfter: f.RetryAfter}
 	if f.Kind == fault.Unauthenticated {
-		header.Set("WWW-Authenticate", challenge(f))
+		r.challenge = challenge(f)
 	}
-	_ = write(w, statuses[f.Kind], envelope{Message: f.Message, Error: f.Code, Errors: f.Fields, Data: data})
+	return r
 }
 
 // challenge is RFC 6750 section 3: only of a token that was sent an error is told.
@@ -62,19 +73,29 @@ func challenge(f *fault.Fault) string {
 	return `Bearer realm="user-service", error="invalid_token", error_description="` + f.Code + `"`
 }
 
-func write(w http.ResponseWriter, status int, body envelope) error {
+func encode(e envelope) ([]byte, error) {
 	var buf bytes.Buffer
 	encoder := json.NewEncoder(&buf)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(body); err != nil {
-		return err
-	}
+	err := encoder.Encode(e)
+	return buf.Bytes(), err
+}
+
+func (r reply) send(w http.ResponseWriter) {
 	header := w.Header()
 	header.Set("Content-Type", "application/json; charset=utf-8")
-	header.Set("Content-Length", strconv.Itoa(buf.Len()))
+	header.Set("Content-Length", strconv.Itoa(len(r.body)))
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write(buf.Bytes()) // a client that left is not our fault
-	return nil
+	if r.challenge != "" {
+		header.Set("WWW-Authenticate", r.challenge)
+	}
+	if r.retryAfter > 0 {
+		header.Set("Retry-After", wholeSeconds(r.retryAfter))
+	}
+	if r.replayed {
+		header.Set(replayedHeader, "true")
+	}
+	w.WriteHeader(r.status)
+	_, _ = w.Write(r.body) // a client that left is not our fault
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"user-service/platform/fault"
+	"user-service/platform/idempotency"
 	"user-service/platform/identity"
 	"user-service/platform/ratelimit"
 )
@@ -56,6 +57,7 @@ type Router struct {
 	mux       *mux.Router
 	authority identity.Authority
 	limiter   *ratelimit.Limiter
+	replies   *idempotency.Store
 	trusted   []netip.Prefix
 	log       *slog.Logger
 	routes    []Route
@@ -77,6 +79,7 @@ func (r *Router) Routes() []Route { return r.routes }
 type Settings struct {
 	Authority      identity.Authority // judges who is asking
 	Limiter        *ratelimit.Limiter // nil: everybody may ask as often as they like
+	Replies        *idempotency.Store // nil: X-Request-ID means nothing
 	TrustedProxies []netip.Prefix     // whose word on the client's address is believed
 	Log            *slog.Logger
 }
@@ -84,7 +87,7 @@ type Settings struct {
 // NewRouter makes a router without endpoints.
 func NewRouter(s Settings) *Router {
 	r := &Router{
-		mux: mux.NewRouter().SkipClean(true), authority: s.Authority, limiter: s.Limiter, trusted: s.TrustedProxies,
+		mux: mux.NewRouter().SkipClean(true), authority: s.Authority, limiter: s.Limiter, replies: s.Replies, trusted: s.TrustedProxies,
 		log: s.Log.With("logger", "web"),
 	}
 	r.mux.NotFoundHandler = http.HandlerFunc(r.notFound)
@@ -110,33 +113,67 @@ type None struct{}
 // Handle adds an endpoint that takes an In and whose data is an Out. A field of In is read from the
 // JSON body by its tag `json`, from the path by `path`, from the query by `query`.
 func Handle[In, Out any](r *Router, e Endpoint, fn func(ctx context.Context, in In) (Out, error)) {
-	handler := func(w http.ResponseWriter, req *http.Request) {
-		tally := ratelimit.Watch(req.Context())
-		out, err := call(tally, r, e, req, fn)
-		showLimit(w.Header(), tally)
-		if err == nil {
-			err = writeSuccess(w, max(e.Status, http.StatusOK), e.Message, out)
-		}
-		if err != nil {
-			r.fail(w, req, err)
-		}
-	}
-	r.routes = append(r.routes, Route{e, reflect.TypeFor[In](), reflect.TypeFor[Out]()})
-	r.add(e, Base, handler)
+	route := Route{e, reflect.TypeFor[In](), reflect.TypeFor[Out]()}
+	r.routes = append(r.routes, route)
+	takesBody := route.TakesBody()
+	r.add(e, Base, func(w http.ResponseWriter, req *http.Request) {
+		r.answer(w, req, exchange{endpoint: e, takesBody: takesBody, execute: func(ctx context.Context, body []byte) (any, error) {
+			var in In
+			if err := decode(req, body, &in); err != nil {
+				return nil, err
+			}
+			return fn(ctx, in)
+		}})
+	})
 }
 
-func call[In, Out any](ctx context.Context, r *Router, e Endpoint, req *http.Request, fn func(ctx context.Context, in In) (Out, error)) (out Out, err error) {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+// exchange is one request on its way to its reply.
+type exchange struct {
+	endpoint  Endpoint
+	takesBody bool
+	execute   func(ctx context.Context, body []byte) (data any, err error)
+}
+
+func (r *Router) answer(w http.ResponseWriter, req *http.Request, x exchange) {
+	tally := ratelimit.Watch(req.Context())
+	ctx, cancel := context.WithTimeout(tally, answerWithin)
 	defer cancel()
-	ctx, err = r.admit(ctx, e, req)
+	reply, err := r.judge(ctx, req, x)
+	showLimit(w.Header(), tally)
 	if err != nil {
-		return out, err
+		r.fail(w, req, err)
+		return
 	}
-	var in In
-	if err := decode(req, &in); err != nil {
-		return out, err
+	reply.send(w)
+}
+
+// judge lets the request in, or not, and has it executed.
+func (r *Router) judge(ctx context.Context, req *http.Request, x exchange) (reply, error) {
+	id, err := r.requestID(req)
+	if err != nil {
+		return reply{}, err
 	}
-	return fn(ctx, in)
+	principal, ctx, err := r.admit(ctx, x.endpoint, req)
+	if err != nil {
+		if id != "" && principal != (identity.Principal{}) {
+			return r.replayOfEnded(ctx, req, x, id, principal, err)
+		}
+		return reply{}, err
+	}
+	var body []byte
+	if x.takesBody {
+		if body, err = read(req); err != nil {
+			return reply{}, err
+		}
+	}
+	if id != "" {
+		return r.once(ctx, requestOf(req, id, principal, body), x)
+	}
+	data, err := x.execute(ctx, body)
+	if err != nil {
+		return reply{}, err
+	}
+	return success(x.endpoint.Status, x.endpoint.Message, data)
 }
 
 func (r *Router) add(e Endpoint, base string, handler http.HandlerFunc) {
@@ -167,18 +204,18 @@ func (r *Router) fail(w http.ResponseWriter, req *http.Request, err error) {
 	case f.Kind == fault.Internal || f.Kind == fault.Unavailable:
 		r.log.ErrorContext(req.Context(), "request failed", "error", err)
 	}
-	writeFault(w, f, nil)
+	refusal(f, nil).send(w)
 }
 
 func (r *Router) notFound(w http.ResponseWriter, req *http.Request) {
-	writeFault(w, fault.New(fault.NotFound, "not_found", "There is nothing at this address."), nil)
+	refusal(fault.New(fault.NotFound, "not_found", "There is nothing at this address."), nil).send(w)
 }
 
 func (r *Router) methodNotAllowed(w http.ResponseWriter, req *http.Request) {
 	allowed := r.allowed(req)
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	writeFault(w, fault.New(fault.MethodNotAllowed, "method_not_allowed",
-		"This address accepts "+strings.Join(allowed, ", ")+"."), nil)
+	refusal(fault.New(fault.MethodNotAllowed, "method_not_allowed",
+		"This address accepts "+strings.Join(allowed, ", ")+"."), nil).send(w)
 }
 
 func (r *Router) allowed(req *http.Request) []string {
