@@ -276,3 +276,77 @@ func TestKeptRepliesShowNothingToWhoReadsTheDatabase(t *testing.T) {
 	}
 	require.Greater(t, len(row.Reply), len(k.AccessToken))
 }
+
+// TestKillNeitherLosesNorRepeatsTheEffect kills an instance around the commit of a registration. Every
+// commit has to pass a gate, which is a lock of the database.
+func TestKillNeitherLosesNorRepeatsTheEffect(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	db, survivor := s.open(t), s.start(t)
+	s.exec(t, `CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$`)
+	s.exec(t, `CREATE CONSTRAINT TRIGGER gate AFTER UPDATE ON idempotency.requests DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pass_gate()`)
+	kept := func() bool {
+		return count(t, db, `SELECT count(*) FROM idempotency.requests WHERE reply IS NOT NULL`) == 1
+	}
+	for _, test := range []struct {
+		name        string
+		atTheGate   func(p *process, proxy *servertest.Proxy)
+		behindIt    func(p *process)
+		takesEffect bool // before the instance dies
+	}{
+		{"before the commit", func(p *process, _ *servertest.Proxy) {
+			p.kill()
+			s.exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`)
+		}, func(*process) {}, false},
+		{"while it commits", func(p *process, _ *servertest.Proxy) { p.kill() }, func(*process) {
+			servertest.Eventually(t, kept, "the commit that was asked for")
+		}, true},
+		{"after the commit, of which it has not heard", func(_ *process, proxy *servertest.Proxy) {
+			proxy.Disturb(`{"type": "timeout", "stream": "downstream", "attributes": {"timeout": 0}}`)
+		}, func(p *process) {
+			servertest.Eventually(t, kept, "the commit")
+			p.kill()
+		}, true},
+	} {
+		proxy, through := servertest.NewProxy(t, s.config.DatabaseURL)
+		p := s.run(t, "DATABASE_URL="+through)
+		body := newUser()
+		require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error {
+			_, err := db.Exec(ctx, `SELECT pg_advisory_xact_lock(42)`)
+			go p.tryOnce(test.name, "/api/v1/users/", body)
+			s.waitsForLock(t, 1)
+			test.atTheGate(p, proxy)
+			return err
+		}))
+		test.behindIt(p)
+
+		r := survivor.once(test.name, "POST", "/api/v1/users/", "", body)
+		if !test.takesEffect {
+			require.Equal(t, "request_in_progress", r.Error, "%s: nobody can tell whether it goes on", test.name)
+			s.exec(t, `UPDATE idempotency.requests SET lease_until = now() - interval '1 second'`)
+			r = survivor.once(test.name, "POST", "/api/v1/users/", "", body)
+		}
+		require.Equal(t, 201, r.Status, "%s: %s %v", test.name, r.Error, r.Errors)
+		require.Equal(t, test.takesEffect, r.Header.Get("Idempotency-Replayed") == "true", test.name)
+		var k tokens
+		r.into(t, &k)
+		require.Equal(t, 1, count(t, db, `SELECT count(*) FROM auth.accounts`), test.name)
+		require.Equal(t, 1, count(t, db, `SELECT count(*) FROM auth.audit_log WHERE action = 'registered'`), test.name)
+		require.Equal(t, 200, survivor.call("GET", "/api/v1/users/me/", k.AccessToken, nil).Status, test.name)
+		s.exec(t, `TRUNCATE auth.accounts, auth.audit_log, idempotency.requests CASCADE`)
+	}
+}
+
+// tryOnce sends a request whose instance may die.
+func (p *process) tryOnce(id, path string, body map[string]any) {
+	encoded, _ := json.Marshal(body)
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, p.base+path, bytes.NewReader(encoded))
+	if err != nil {
+		return
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Request-ID", id)
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		_ = resp.Body.Close()
+	}
+}
