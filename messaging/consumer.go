@@ -47,7 +47,7 @@ func (c Consumer) Run(ctx context.Context, grace time.Duration) error {
 		correlate,
 		measure(c.Registry, c.Queue, c.Log),
 		poison{c.Publisher, c.Topology, c.Queue, c.Failed, c.Log.With("logger", "consumer"), ctx.Done()}.middleware,
-		retry{c.Publisher, c.Topology, c.Queue}.middleware,
+		newRetry(c.Publisher, c.Topology, c.Queue, c.Registry).middleware,
 		middleware.Recoverer,
 	)
 	if c.Breaker != nil {

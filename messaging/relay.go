@@ -26,8 +26,8 @@ func (r Relay) Run(ctx context.Context, grace time.Duration) error {
 	if err != nil {
 		return err
 	}
-	events := newOutboxSubscriber(r.Outbox.db, eventLane, r.Outbox.wake, r.Publisher.conn, r.Log)
-	mails := newOutboxSubscriber(r.Outbox.db, mailLane, r.Outbox.wakeMail, r.Publisher.conn, r.Log)
+	events := newOutboxSubscriber(r.Outbox, eventLane, r.Outbox.wake, r.Publisher.conn, r.Log)
+	mails := newOutboxSubscriber(r.Outbox, mailLane, r.Outbox.wakeMail, r.Publisher.conn, r.Log)
 	router.AddConsumerHandler("relay of "+eventLane.name, eventLane.name, events, r.carryEvents)
 	router.AddConsumerHandler("relay of "+mailLane.name, mailLane.name, mails, r.carryMails)
 	return runRouter(ctx, router, events, mails)

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -123,6 +125,7 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.registry.MustRegister(collectors.NewDBStatsCollector(a.db.Pool(), "user_service"), a.cache.Collector())
+	a.registry.MustRegister(slices.Concat(a.auth.Collectors(), a.push.Collectors(), a.outbox.Collectors())...)
 	if err := a.prepareDatabase(ctx); err != nil {
 		return nil, err
 	}
@@ -133,6 +136,7 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	}
 	a.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", a.topology, log)
 	a.consume = messaging.NewConnection(c.RabbitMQURL, "user-service consume", a.topology, log)
+	a.registry.MustRegister(messaging.QueueDepths(a.publish, a.topology))
 
 	a.router = web.NewRouter(web.Settings{
 		Authority: a.auth.Authority(), Limiter: a.limiter, TrustedProxies: c.TrustedProxies, Log: log,
@@ -257,5 +261,12 @@ func (a *app) metricsHandler() http.Handler {
 	mux.Handle("/metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
 	mux.Handle("/health", a.router)
 	mux.Handle("/health/", a.router)
+	if a.config.Pprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
 	return mux
 }
