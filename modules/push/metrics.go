@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sony/gobreaker/v2"
+
+	"user-service/platform/telemetry"
 )
 
 // metrics are the figures of the module.
@@ -62,19 +64,22 @@ func answerOf(err error) string {
 	return "away"
 }
 
-// observed measures what the provider itself is asked; inside the breaker, so that what was
+// observed measures and traces what the provider itself is asked; inside the breaker, so that what was
 // not tried is not counted.
 type observed struct {
 	Provider
 	metrics metrics
+	span    string
 }
 
-func observe(p Provider, m metrics) observed { return observed{p, m} }
+func observe(p Provider, m metrics) observed { return observed{p, m, "push by " + p.Name()} }
 
 // Send implements Provider.
 func (o observed) Send(ctx context.Context, n Notification) (string, error) {
 	start := time.Now()
+	ctx, span := telemetry.Child(ctx, telemetry.Client, o.span)
 	id, err := o.Provider.Send(ctx, n)
+	span.End(err != nil)
 	o.metrics.answer(o.Name(), time.Since(start), err)
 	return id, err
 }
