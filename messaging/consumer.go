@@ -10,6 +10,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"user-service/platform/telemetry"
 )
 
 // handleWithin bounds the handling of one message, the provider's answer included.
@@ -30,6 +32,7 @@ type Consumer struct {
 	Handle      func(ctx context.Context, d Delivery) error
 	Failed      func(ctx context.Context, d Delivery, why *Permanent) error // nil: nobody is told
 	Breaker     Breaker                                                     // of what Handle depends on; nil for none
+	Tracer      *telemetry.Tracer                                           // nil: none
 	Log         *slog.Logger
 	Registry    prometheus.Registerer
 }
@@ -46,8 +49,9 @@ func (c Consumer) Run(ctx context.Context, grace time.Duration) error {
 	router.AddMiddleware(
 		correlate,
 		measure(c.Registry, c.Queue, c.Log),
+		traced(c.Tracer, c.Queue),
 		poison{c.Publisher, c.Topology, c.Queue, c.Failed, c.Log.With("logger", "consumer"), ctx.Done()}.middleware,
-		retry{c.Publisher, c.Topology, c.Queue}.middleware,
+		newRetry(c.Publisher, c.Topology, c.Queue, c.Registry).middleware,
 		middleware.Recoverer,
 	)
 	if c.Breaker != nil {

@@ -33,10 +33,13 @@
 // the stock ones publish one message per channel without a time limit, deadlock after a lost
 // connection, handle one message at a time, and hand out empty messages when a queue goes away.
 //
-// A message of a queue goes through correlate → measure → poison → retry → Recoverer → hold →
+// A message of a queue goes through correlate → measure → trace → poison → retry → Recoverer → hold →
 // handler. A Permanent error goes to the failed queue; any other waits outside the queue in a TTL
 // queue and comes back; while a circuit breaker is open, messages are held and nothing counts as an
 // attempt.
+//
+// The relay and the consumer have spans where somebody traces: a row and a message carry the trace context
+// of their cause.
 //
 // # The price
 //

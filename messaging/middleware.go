@@ -45,9 +45,10 @@ type fate struct {
 
 type fateKey struct{}
 
-func noteFate(msg *message.Message, name string, cause error) {
+// noteFate is given no cause that quotes the message: what strangers wrote is not ours to log.
+func noteFate(msg *message.Message, name, cause string) {
 	if f, ok := msg.Context().Value(fateKey{}).(*fate); ok {
-		*f = fate{name, cause.Error()}
+		*f = fate{name, cause}
 	}
 }
 
@@ -58,16 +59,24 @@ func measure(registry prometheus.Registerer, queue string, log *slog.Logger) mes
 		ConstLabels: prometheus.Labels{"queue": queue}, // so that one registry takes many consumers
 		Buckets:     prometheus.ExponentialBuckets(0.001, 2.5, 12),
 	}, []string{"fate"})
-	registry.MustRegister(seconds)
+	ages := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:        "queue_message_age_seconds",
+		Help:        "Age of a message when it is taken for the first time, by the producer's clock in whole seconds; only of messages with an AMQP timestamp.",
+		ConstLabels: prometheus.Labels{"queue": queue}, Buckets: prometheus.ExponentialBuckets(1, 4, 9),
+	})
+	registry.MustRegister(seconds, ages)
 	log = log.With("logger", "consumer", "queue", queue)
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
 			start := time.Now()
+			if age, known := ageOf(msg, start); known {
+				ages.Observe(age.Seconds())
+			}
 			became := &fate{name: "handled"}
 			msg.SetContext(context.WithValue(msg.Context(), fateKey{}, became))
 			produced, err := next(msg)
 			if err != nil {
-				noteFate(msg, "returned", err)
+				noteFate(msg, "returned", err.Error())
 			}
 			took := time.Since(start)
 			seconds.WithLabelValues(became.name).Observe(took.Seconds())
@@ -83,6 +92,20 @@ func measure(registry prometheus.Registerer, queue string, log *slog.Logger) mes
 			return produced, err
 		}
 	}
+}
+
+// maxAge is what a producer's clock is believed.
+const maxAge = 30 * 24 * time.Hour
+
+// ageOf is how long a message waited to be taken; not known where its waits were asked for by us, or
+// the producer sent no time, or none that can be.
+func ageOf(msg *message.Message, now time.Time) (age time.Duration, known bool) {
+	sent := deliveryOf(msg).Timestamp
+	if sent.IsZero() || msg.Metadata[headerAttempts] != "" {
+		return 0, false
+	}
+	age = now.Sub(sent)
+	return max(age, 0), age > -time.Minute && age < maxAge
 }
 
 // Breaker tells whether what a handler depends on is thought to be away.

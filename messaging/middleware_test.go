@@ -20,7 +20,8 @@ func TestMessagesAreCountedByTheirFate(t *testing.T) {
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	got := map[string]uint64{}
-	for _, metric := range families[0].Metric {
+	require.Equal(t, "queue_message_duration_seconds", families[1].GetName())
+	for _, metric := range families[1].Metric {
 		got[metric.Label[0].GetValue()] = metric.Histogram.GetSampleCount()
 	}
 	require.Equal(t, map[string]uint64{"handled": 2, "returned": 1}, got)

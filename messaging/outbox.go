@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	wsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"user-service/platform/postgres"
 )
@@ -18,11 +19,12 @@ type Outbox struct {
 	db       *postgres.DB
 	wake     chan struct{} // the relay of this process: there is an event to carry
 	wakeMail chan struct{} // likewise, a mail
+	lag      *prometheus.HistogramVec
 }
 
 // NewOutbox makes the outbox of db.
 func NewOutbox(db *postgres.DB) *Outbox {
-	return &Outbox{db: db, wake: make(chan struct{}, 1), wakeMail: make(chan struct{}, 1)}
+	return &Outbox{db: db, wake: make(chan struct{}, 1), wakeMail: make(chan struct{}, 1), lag: newOutboxLag()}
 }
 
 // Publish implements message.Publisher. The messages of one call share one context.

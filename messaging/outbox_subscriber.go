@@ -13,6 +13,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"user-service/platform/postgres"
@@ -42,7 +43,8 @@ func takeFrom(condition string) string {
 		SELECT pg_try_advisory_xact_lock($2) AS leads, set_config('synchronous_commit', 'off', true))
 	DELETE FROM messaging.outbox WHERE position IN (
 		SELECT position FROM messaging.outbox WHERE (SELECT leads FROM leader) AND ` + condition + ` ORDER BY position LIMIT $1)
-	RETURNING position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at`
+	RETURNING position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at,
+		extract(epoch FROM clock_timestamp() - created_at) AS waited`
 }
 
 var (
@@ -56,6 +58,7 @@ var (
 type outboxSubscriber struct {
 	lane lane
 	db   *postgres.DB
+	lag  prometheus.Observer
 	wake <-chan struct{}
 	conn *Connection // over which the rows will leave
 	log  *slog.Logger
@@ -65,8 +68,11 @@ type outboxSubscriber struct {
 	running   sync.WaitGroup
 }
 
-func newOutboxSubscriber(db *postgres.DB, l lane, wake <-chan struct{}, conn *Connection, log *slog.Logger) *outboxSubscriber {
-	return &outboxSubscriber{lane: l, db: db, wake: wake, conn: conn, log: log.With("logger", "relay", "lane", l.name), closing: make(chan struct{})}
+func newOutboxSubscriber(o *Outbox, l lane, wake <-chan struct{}, conn *Connection, log *slog.Logger) *outboxSubscriber {
+	return &outboxSubscriber{
+		lane: l, db: o.db, lag: o.lag.WithLabelValues(l.name), wake: wake, conn: conn,
+		log: log.With("logger", "relay", "lane", l.name), closing: make(chan struct{}),
+	}
 }
 
 // outboxRow is one message on its way out.
@@ -81,6 +87,7 @@ type outboxRow struct {
 	Traceparent   string          `db:"traceparent"`
 	Data          json.RawMessage `db:"data"`
 	CreatedAt     time.Time       `db:"created_at"`
+	Waited        float64         `db:"waited"` // seconds until it was taken, by the database's clock alone
 }
 
 func (r outboxRow) headers() amqp.Table {
@@ -150,6 +157,7 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 		if err := s.db.Select(tx, &rows, s.lane.take, s.lane.batch, s.lane.lock); err != nil {
 			return fmt.Errorf("take a batch: %w", err)
 		}
+		taken := time.Now()
 		if n = len(rows); n == 0 {
 			return s.checkTurn(tx)
 		}
@@ -163,6 +171,9 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 		}
 		select {
 		case <-msg.Acked():
+			for _, row := range rows {
+				s.lag.Observe(row.Waited + time.Since(taken).Seconds())
+			}
 			return nil
 		case <-msg.Nacked():
 			return errNotCarried

@@ -34,7 +34,7 @@ func (p poison) middleware(next message.HandlerFunc) message.HandlerFunc {
 		if err := p.publisher.publish(msg.Context(), p.deadLetter(msg, why)); err != nil {
 			return nil, err
 		}
-		noteFate(msg, "failed", why)
+		noteFate(msg, "failed", why.Reason)
 		if p.failed == nil {
 			return nil, nil
 		}

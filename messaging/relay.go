@@ -9,6 +9,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"user-service/platform/telemetry"
 )
 
 // Relay carries the outbox to RabbitMQ. Any number may run: one at a time carries the events, in
@@ -17,6 +19,7 @@ type Relay struct {
 	Outbox    *Outbox
 	Publisher *Publisher
 	Topology  Topology
+	Tracer    *telemetry.Tracer // nil: none
 	Log       *slog.Logger
 }
 
@@ -26,15 +29,17 @@ func (r Relay) Run(ctx context.Context, grace time.Duration) error {
 	if err != nil {
 		return err
 	}
-	events := newOutboxSubscriber(r.Outbox.db, eventLane, r.Outbox.wake, r.Publisher.conn, r.Log)
-	mails := newOutboxSubscriber(r.Outbox.db, mailLane, r.Outbox.wakeMail, r.Publisher.conn, r.Log)
+	events := newOutboxSubscriber(r.Outbox, eventLane, r.Outbox.wake, r.Publisher.conn, r.Log)
+	mails := newOutboxSubscriber(r.Outbox, mailLane, r.Outbox.wakeMail, r.Publisher.conn, r.Log)
 	router.AddConsumerHandler("relay of "+eventLane.name, eventLane.name, events, r.carryEvents)
 	router.AddConsumerHandler("relay of "+mailLane.name, mailLane.name, mails, r.carryMails)
 	return runRouter(ctx, router, events, mails)
 }
 
-func (r Relay) carryEvents(batch *message.Message) error {
+func (r Relay) carryEvents(batch *message.Message) (err error) {
 	rows := batchOf(batch)
+	done := traceRows(batch.Context(), r.Tracer, rows, r.Topology.Events)
+	defer func() { done(err != nil) }()
 	messages := make([]outgoing, len(rows))
 	for i, row := range rows {
 		event, err := row.cloudEvent()
@@ -54,8 +59,12 @@ func (r Relay) carryEvents(batch *message.Message) error {
 
 // carryMails fails for as long as no queue takes a mail; each time the publisher declares again what
 // may have been deleted.
-func (r Relay) carryMails(batch *message.Message) error {
-	for _, row := range batchOf(batch) {
+func (r Relay) carryMails(batch *message.Message) (err error) {
+	rows := batchOf(batch)
+	_, key := r.Topology.mailRoute()
+	done := traceRows(batch.Context(), r.Tracer, rows, key)
+	defer func() { done(err != nil) }()
+	for _, row := range rows {
 		mail, err := row.email(r.Topology)
 		if err != nil {
 			return fmt.Errorf("mail %s: %w", row.ID, err)

@@ -196,7 +196,7 @@ func TestRelayDoesNotWaitForAnotherOne(t *testing.T) {
 	require.NoError(t, s.db.InTx(t.Context(), func(other context.Context) error {
 		_, err := s.db.Exec(other, "SELECT pg_advisory_xact_lock($1)", eventLane.lock)
 		require.NoError(t, err)
-		_, err = newOutboxSubscriber(s.db, eventLane, nil, nil, silent).carry(t.Context(), nil)
+		_, err = newOutboxSubscriber(s.outbox, eventLane, nil, nil, silent).carry(t.Context(), nil)
 		require.ErrorIs(t, err, errNotMyTurn)
 		return nil
 	}))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"user-service/platform/fault"
 )
@@ -16,12 +17,22 @@ type retry struct {
 	publisher *Publisher
 	topology  Topology
 	queue     string // that gives the messages and gets them back
+	parked    *prometheus.CounterVec
+}
+
+func newRetry(publisher *Publisher, topology Topology, queue string, registry prometheus.Registerer) retry {
+	parked := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "queue_retries_total", Help: "Messages that were sent to wait outside their queue, by the queue and the step of the wait.",
+		ConstLabels: prometheus.Labels{"queue": queue},
+	}, []string{"step"})
+	registry.MustRegister(parked)
+	return retry{publisher, topology, queue, parked}
 }
 
 func (r retry) middleware(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		if rest := time.Until(notBefore(msg)); rest > 0 {
-			noteFate(msg, "retried", errTooEarly)
+			noteFate(msg, "retried", errTooEarly.Error())
 			return nil, r.park(msg, attemptsBefore(msg), r.stepFor(rest), notBefore(msg))
 		}
 		produced, err := next(msg)
@@ -35,7 +46,7 @@ func (r retry) middleware(next message.HandlerFunc) message.HandlerFunc {
 		if attempts > len(r.topology.RetrySteps) {
 			return nil, &Permanent{"attempts_exhausted", fmt.Sprintf("%d attempts, the last: %v", attempts, err)}
 		}
-		noteFate(msg, "retried", err)
+		noteFate(msg, "retried", err.Error())
 		return nil, r.park(msg, attempts, wait, until)
 	}
 }
@@ -50,9 +61,13 @@ func (r retry) park(msg *message.Message, attempts int, step time.Duration, unti
 	if !until.IsZero() {
 		publishing.Headers[headerNotBefore] = until.UnixMilli()
 	}
-	return r.publisher.publish(msg.Context(), outgoing{
+	err := r.publisher.publish(msg.Context(), outgoing{
 		key: r.topology.RetryQueue(r.queue, step), mandatory: true, Publishing: publishing,
 	})
+	if err == nil {
+		r.parked.WithLabelValues(shortDuration(step)).Inc()
+	}
+	return err
 }
 
 // stepFor is the shortest step that is long enough, or the longest there is.

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -28,11 +30,13 @@ import (
 	"user-service/platform/mail"
 	"user-service/platform/postgres"
 	"user-service/platform/ratelimit"
+	"user-service/platform/telemetry"
 	"user-service/platform/web"
 )
 
 const (
 	grace        = 15 * time.Second // for what is in flight at the end
+	flushWithin  = 2 * time.Second  // for the last spans, after that
 	databaseWait = 20 * time.Second // for a database that starts together with the service
 
 	mailsAtOnce = 8 // connections to the mail server: many servers take few from one client
@@ -52,6 +56,7 @@ type app struct {
 	replies  *idempotency.Store
 	router   *web.Router
 	registry *prometheus.Registry
+	tracer   *telemetry.Tracer // nil: nobody asked for traces
 
 	rest, metrics net.Listener // listening since newApp, so that a taken port is told at once
 }
@@ -125,6 +130,12 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.registry.MustRegister(collectors.NewDBStatsCollector(a.db.Pool(), "user_service"), a.cache.Collector())
+	a.registry.MustRegister(slices.Concat(a.auth.Collectors(), a.push.Collectors(), a.outbox.Collectors())...)
+	if c.Tracing {
+		if a.tracer, err = telemetry.New(ctx, version, log); err != nil {
+			return nil, fmt.Errorf("OTEL_…: %w", err)
+		}
+	}
 	if err := a.prepareDatabase(ctx); err != nil {
 		return nil, err
 	}
@@ -135,6 +146,7 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	}
 	a.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", a.topology, log)
 	a.consume = messaging.NewConnection(c.RabbitMQURL, "user-service consume", a.topology, log)
+	a.registry.MustRegister(messaging.QueueDepths(a.publish, a.topology))
 
 	if a.replies, err = idempotency.New(a.db, c.SecretKey); err != nil {
 		return nil, err
@@ -219,12 +231,12 @@ func (a *app) run(ctx context.Context) error {
 	front.Go(func() error { return web.Serve(frontCtx, a.metrics, a.metricsHandler(), grace) })
 	if a.roles.api {
 		front.Go(func() error {
-			return web.Serve(frontCtx, a.rest, web.Observe(a.router, a.root, a.registry), grace)
+			return web.Serve(frontCtx, a.rest, web.Observe(web.Trace(a.router, a.tracer), a.root, a.registry), grace)
 		})
 	}
 	publisher := messaging.NewPublisher(a.publish)
 	if a.roles.relay {
-		relay := messaging.Relay{Outbox: a.outbox, Publisher: publisher, Topology: a.topology, Log: a.root}
+		relay := messaging.Relay{Outbox: a.outbox, Publisher: publisher, Topology: a.topology, Tracer: a.tracer, Log: a.root}
 		front.Go(func() error { return relay.Run(frontCtx, grace) })
 	}
 	if a.roles.consumer {
@@ -234,7 +246,18 @@ func (a *app) run(ctx context.Context) error {
 	}
 	err := front.Wait()
 	stopBase()
-	return errors.Join(err, base.Wait(), a.db.Close())
+	err = errors.Join(err, base.Wait(), a.db.Close())
+	a.flush(ctx)
+	return err
+}
+
+// flush sends the last spans. A collector that is away is no reason to fail.
+func (a *app) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWithin)
+	defer cancel()
+	if err := a.tracer.Stop(ctx); err != nil {
+		a.log.Warn("the last traces were not sent", "error", err)
+	}
 }
 
 // sweep removes replies to requests that may not be repeated any more.
@@ -246,14 +269,14 @@ func (a *app) consumers(publisher *messaging.Publisher) []messaging.Consumer {
 		Queue: a.topology.PushQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
 		Prefetch: a.config.PushPrefetch, Concurrency: a.config.PushConcurrency,
 		Handle: a.push.Handle, Failed: a.push.Failed, Breaker: a.push.Breaker(),
-		Log: a.root, Registry: a.registry,
+		Tracer: a.tracer, Log: a.root, Registry: a.registry,
 	}}
 	if a.topology.OwnMail {
 		all = append(all, messaging.Consumer{
 			Queue: messaging.MailQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
 			Prefetch: 2 * mailsAtOnce, Concurrency: mailsAtOnce,
 			Handle: auth.Mailer{Sender: a.config.mailSender(a.root), Log: a.root}.Handle,
-			Log:    a.root, Registry: a.registry,
+			Tracer: a.tracer, Log: a.root, Registry: a.registry,
 		})
 	}
 	return all
@@ -265,5 +288,12 @@ func (a *app) metricsHandler() http.Handler {
 	mux.Handle("/metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
 	mux.Handle("/health", a.router)
 	mux.Handle("/health/", a.router)
+	if a.config.Pprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
 	return mux
 }

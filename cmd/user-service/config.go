@@ -28,6 +28,8 @@ type config struct {
 	LogLevel    slog.Level
 	Port        int
 	MetricsPort int
+	Pprof       bool
+	Tracing     bool
 
 	DatabaseURL string
 	RedisURL    string
@@ -73,6 +75,8 @@ func loadConfig() (config, []string) {
 		LogLevel:    e.logLevel("LOG_LEVEL", "INFO"),
 		Port:        e.number("PORT", 8000, 0, 65535),
 		MetricsPort: e.number("METRICS_PORT", 9090, 0, 65535),
+		Pprof:       e.flag("PPROF", false),
+		Tracing:     tracing(&e),
 
 		DatabaseURL: databaseURL(&e),
 		RedisURL:    redisURL(&e),
@@ -137,6 +141,29 @@ func parsed[T any](e *environment, name, accepted string, parse func(string) (T,
 		e.fault(name, err.Error(), accepted)
 	}
 	return value
+}
+
+// tracing reads whether traces are wanted. All else of the standard OTEL_* variables
+// (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/) is read by
+// OpenTelemetry itself.
+func tracing(e *environment) bool {
+	if e.flag("OTEL_SDK_DISABLED", false) {
+		return false
+	}
+	exporter := "none"
+	if e.has("OTEL_EXPORTER_OTLP_ENDPOINT") || e.has("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+		exporter = "otlp"
+	}
+	if e.oneOf("OTEL_TRACES_EXPORTER", exporter, "otlp", "none") != "otlp" {
+		return false
+	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"} {
+		e.oneOf(name, "http/protobuf", "http/protobuf")
+	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
+		e.url(name, "http://localhost:4318", "http", "https")
+	}
+	return true
 }
 
 // publicURL gets a page and a token put behind it.

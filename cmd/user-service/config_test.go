@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,9 @@ func setOnly(t *testing.T, variables map[string]string) {
 		REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_CACHE_TTL RABBITMQ_URL RABBITMQ_HOST RABBITMQ_PORT RABBITMQ_USER
 		RABBITMQ_PASSWORD RABBITMQ_VHOST RABBITMQ_USE_SSL RABBITMQ_EXCHANGE RABBITMQ_QUEUE_PUSH RABBITMQ_DLX_EXCHANGE RABBITMQ_FAILED_QUEUE
 		RABBITMQ_EVENTS_EXCHANGE JWT_ACCESS_TOKEN_LIFETIME JWT_REFRESH_TOKEN_LIFETIME JWT_PRIVATE_KEYS PUSH_PROVIDER PUSH_WEBHOOK_URL PUSH_CONCURRENCY
-		PUSH_PREFETCH PUSH_RETRY_STEPS MIGRATE_ON_START EMAIL_TRANSPORT EMAIL_FROM SMTP_URL PUBLIC_URL RATE_LIMIT TRUSTED_PROXIES`) {
+		PUSH_PREFETCH PUSH_RETRY_STEPS MIGRATE_ON_START EMAIL_TRANSPORT EMAIL_FROM SMTP_URL PUBLIC_URL RATE_LIMIT TRUSTED_PROXIES
+		PPROF OTEL_SDK_DISABLED OTEL_TRACES_EXPORTER OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
+		OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`) {
 		t.Setenv(name, variables[name])
 	}
 }
@@ -49,6 +52,8 @@ func TestDefaultsAreThoseOfTheContract(t *testing.T) {
 	require.True(t, c.RateLimit)
 	require.Empty(t, c.TrustedProxies)
 	require.False(t, c.Debug)
+	require.False(t, c.Pprof)
+	require.False(t, c.Tracing)
 	require.False(t, c.MigrateOnStart)
 }
 
@@ -65,18 +70,18 @@ func TestEveryFaultIsToldAtOnceByItsVariableAndWithoutSecrets(t *testing.T) {
 		"SECRET_KEY": "short-secret", "PORT": "http", "DB_PORT": "0", "REDIS_URL": "http://:hidden@host", "RABBITMQ_URL": "amqp://user:hidden@",
 		"DEBUG": "perhaps", "LOG_LEVEL": "LOUD", "PUSH_PROVIDER": "pigeon", "PUSH_RETRY_STEPS": "1m,10s", "JWT_ACCESS_TOKEN_LIFETIME": "-1",
 		"PUSH_PREFETCH": "99999999999999999999", "EMAIL_TRANSPORT": "pigeon", "PUBLIC_URL": "https://example.com/?token=hidden",
-		"RATE_LIMIT": "sometimes", "TRUSTED_PROXIES": "10.0.0.0/8,10.0.0.0/33",
+		"PPROF": "perhaps", "OTEL_TRACES_EXPORTER": "zipkin", "RATE_LIMIT": "sometimes", "TRUSTED_PROXIES": "10.0.0.0/8,10.0.0.0/33",
 	})
 	_, faults := loadConfig()
 	all := strings.Join(faults, "\n")
 	for _, name := range []string{
 		"SECRET_KEY", "PORT", "DB_PORT", "REDIS_URL", "RABBITMQ_URL", "DEBUG", "LOG_LEVEL", "PUSH_PROVIDER", "PUSH_RETRY_STEPS",
 		"JWT_ACCESS_TOKEN_LIFETIME", "PUSH_PREFETCH", "EMAIL_TRANSPORT", "PUBLIC_URL",
-		"RATE_LIMIT", "TRUSTED_PROXIES",
+		"RATE_LIMIT", "TRUSTED_PROXIES", "PPROF", "OTEL_TRACES_EXPORTER",
 	} {
 		require.Contains(t, "\n"+all, "\n"+name+" ")
 	}
-	require.Len(t, faults, 15)
+	require.Len(t, faults, 17)
 	for _, fault := range faults {
 		require.Contains(t, fault, "accepted: ")
 		require.NotContains(t, fault, "\n")
@@ -175,4 +180,32 @@ func TestPasswordsOfPartsAreEscaped(t *testing.T) {
 	require.Empty(t, faults)
 	require.Contains(t, c.DatabaseURL, "postgres:p%40ss%2Fword@")
 	require.Equal(t, "amqps://guest:p%40ss%2Fword@localhost:5672/a%2Fb", c.RabbitMQURL)
+}
+
+func TestTracesAreMadeWhenTheStandardVariablesAskForThem(t *testing.T) {
+	for name, test := range map[string]struct {
+		variables map[string]string
+		traced    bool
+	}{
+		"nothing":           {nil, false},
+		"an endpoint":       {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, true},
+		"one of traces":     {map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://collector/v1/traces"}, true},
+		"the exporter":      {map[string]string{"OTEL_TRACES_EXPORTER": "otlp"}, true},
+		"no exporter":       {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_TRACES_EXPORTER": "none"}, false},
+		"disabled, however": {map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			variables := map[string]string{"SECRET_KEY": longSecret}
+			maps.Copy(variables, test.variables)
+			setOnly(t, variables)
+			c, faults := loadConfig()
+			require.Empty(t, faults)
+			require.Equal(t, test.traced, c.Tracing)
+		})
+	}
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+	_, faults := loadConfig()
+	require.Len(t, faults, 2)
+	require.Equal(t, `OTEL_EXPORTER_OTLP_PROTOCOL is "grpc"; accepted: http/protobuf`, faults[0])
+	require.Contains(t, faults[1], "OTEL_EXPORTER_OTLP_ENDPOINT has the scheme")
 }

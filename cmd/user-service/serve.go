@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ func (s serveCommand) Run(ctx context.Context) error {
 	}
 	c.HashCommand = hashes()
 	log := logging.New(os.Stdout, c.LogLevel, c.Debug)
+	slog.SetDefault(log) // for what libraries write, net/http for one
 	all := s.Only == "all"
 	a, err := newApp(ctx, c, roles{api: all || s.Only == "api", consumer: all || s.Only == "consumer", relay: all || s.Only == "relay"}, log)
 	if err != nil {

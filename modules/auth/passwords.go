@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/alexedwards/argon2id"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"user-service/platform/fault"
 )
@@ -29,7 +30,8 @@ const maxWaiting = 100
 type passwords struct {
 	command []string // of a process that runs ServeHashes; none: hashes are made in this one
 	cores   chan struct{}
-	waiting atomic.Int64
+	waiting atomic.Int64 // those on a core among them
+	refused prometheus.Counter
 	idle    *time.Timer
 	log     *slog.Logger
 
@@ -45,7 +47,10 @@ func newPasswords(command []string, log *slog.Logger) *passwords {
 	return &passwords{
 		command: command, log: log,
 		cores: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		idle:  time.AfterFunc(idleAfter, debug.FreeOSMemory),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "password_hashes_refused_total", Help: "Password hashes that were refused because too many waited.",
+		}),
+		idle: time.AfterFunc(idleAfter, debug.FreeOSMemory),
 	}
 }
 
@@ -67,6 +72,7 @@ func (p *passwords) matches(ctx context.Context, password, hash string) (match b
 func (p *passwords) onCore(ctx context.Context, job hashJob) (hashResult, error) {
 	if p.waiting.Add(1) > maxWaiting {
 		p.waiting.Add(-1)
+		p.refused.Inc()
 		return hashResult{}, fault.Away(errTooBusy)
 	}
 	defer p.waiting.Add(-1)

@@ -26,6 +26,7 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 	case err != nil:
 		return fmt.Errorf("reserve the request: %w", err)
 	case state == finished:
+		m.metrics.outcome("duplicate", "", "")
 		m.log.InfoContext(ctx, "duplicate", "request_id", message.RequestID)
 		return nil
 	case state == busy:
@@ -135,6 +136,7 @@ func (m *Module) giveBack(ctx context.Context, message pushMessage, err error) e
 func (m *Module) Failed(ctx context.Context, d messaging.Delivery, why *messaging.Permanent) error {
 	message, unread := parse(d) // what could be read of it
 	if message.RequestID == "" || message.UserID == "" {
+		m.metrics.outcome(failed, "", why.Reason)
 		return nil
 	}
 	out := outcome{
@@ -157,6 +159,10 @@ func (m *Module) record(ctx context.Context, o outcome) error {
 		}
 		if !first {
 			return nil
+		}
+		count := func(context.Context) { m.metrics.outcome(o.status, o.provider, o.reason) }
+		if err := postgres.AfterCommit(ctx, count); err != nil {
+			return err
 		}
 		told := events.PushOutcome{
 			RequestID: o.RequestID, UserID: o.UserID, TemplateCode: o.TemplateCode, Provider: o.provider,

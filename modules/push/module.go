@@ -27,13 +27,18 @@ type Module struct {
 	cache    *cache.Cache
 	store    store
 	provider *guarded
+	metrics  metrics
 	log      *slog.Logger
 }
 
 // New wires the module. attempts is how often a message may fail.
 func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, provider Provider, attempts int, log *slog.Logger) *Module {
 	log = log.With("logger", "push")
-	return &Module{db: db, bus: bus, cache: cache, store: store{db}, provider: guard(provider, attempts, log), log: log}
+	figures := newMetrics()
+	return &Module{
+		db: db, bus: bus, cache: cache, store: store{db}, metrics: figures, log: log,
+		provider: guard(observe(provider, figures), attempts, log),
+	}
 }
 
 // Subscribe adds the module's handlers to the bus.

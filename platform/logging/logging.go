@@ -1,6 +1,7 @@
 // Package logging writes one JSON object a line with the keys timestamp, level, logger and message;
 // with debug, one readable coloured line instead. The correlation id of the context is added to
-// every line by itself. No secret, token, password or e-mail address belongs in an attribute.
+// every line by itself. No secret, token, password or e-mail address belongs in an attribute; what looks
+// like an address or a signed token is blotted out, whoever put it there.
 package logging
 
 import (
@@ -19,21 +20,23 @@ func New(w io.Writer, level slog.Level, debug bool) *slog.Logger {
 	if debug {
 		handler = &readable{w: w, level: level}
 	} else {
-		handler = slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: rename})
+		handler = slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: mend})
 	}
 	return slog.New(correlated{handler, "main"})
 }
 
-func rename(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) > 0 {
+// mend names the keys as we do, and blots out what must not be shown.
+func mend(groups []string, a slog.Attr) slog.Attr {
+	switch {
+	case len(groups) > 0:
+	case a.Key == slog.TimeKey:
+		return slog.Attr{Key: "timestamp", Value: a.Value}
+	case a.Key == slog.LevelKey:
 		return a
-	}
-	switch a.Key {
-	case slog.TimeKey:
-		a.Key = "timestamp"
-	case slog.MessageKey:
+	case a.Key == slog.MessageKey:
 		a.Key = "message"
 	}
+	a.Value = blotOut(a.Value)
 	return a
 }
 

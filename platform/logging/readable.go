@@ -29,10 +29,10 @@ func (h *readable) Enabled(_ context.Context, level slog.Level) bool { return le
 
 func (h *readable) Handle(_ context.Context, r slog.Record) error {
 	var line bytes.Buffer
-	fmt.Fprintf(&line, "\x1b[90m%s\x1b[0m %s%-5s\x1b[0m %s", r.Time.Format("15:04:05.000"), colours[r.Level], r.Level, printable(r.Message))
+	fmt.Fprintf(&line, "\x1b[90m%s\x1b[0m %s%-5s\x1b[0m %s", r.Time.Format("15:04:05.000"), colours[r.Level], r.Level, printable(blotted(r.Message)))
 	write := func(a slog.Attr) bool {
 		if a.Key != nameKey {
-			fmt.Fprintf(&line, " \x1b[90m%s=\x1b[0m%v", a.Key, printable(a.Value.String()))
+			fmt.Fprintf(&line, " \x1b[90m%s=\x1b[0m%v", a.Key, printable(blotted(a.Value.Resolve().String())))
 		}
 		return true
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql/driver"
 	"time"
+
+	"user-service/platform/telemetry"
 )
 
 // answerWithin is how long the server may take over one statement: longer than its own
@@ -44,7 +46,7 @@ type patientKey struct{}
 func (c *preparedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	c.await(ctx)
 	tx, err := c.pqConn.BeginTx(ctx, opts)
-	return &boundedTx{tx, c}, err
+	return &boundedTx{tx, c, ctx}, err
 }
 
 // Ping implements driver.Pinger.
@@ -53,16 +55,20 @@ func (c *preparedConn) Ping(ctx context.Context) error {
 	return c.pqConn.Ping(ctx)
 }
 
-// boundedTx has no context: a commit that was asked for is not given up.
+// boundedTx heeds no context: a commit that was asked for is not given up.
 type boundedTx struct {
 	driver.Tx
-	conn *preparedConn
+	conn  *preparedConn
+	begun context.Context // whose trace the commit belongs to
 }
 
 // Commit implements driver.Tx.
 func (t *boundedTx) Commit() error {
 	t.conn.await(context.Background())
-	return t.Tx.Commit()
+	span := telemetry.Statement(t.begun, "COMMIT")
+	err := t.Tx.Commit()
+	span.End(err != nil)
+	return err
 }
 
 // Rollback implements driver.Tx.

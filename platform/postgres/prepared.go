@@ -30,7 +30,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.New("postgres: the driver's connection lost a capability that is needed")
 	}
-	return &preparedConn{pqConn: full, socket: socket, stmts: map[string]pqStmt{}}, nil
+	return tracedConn{&preparedConn{pqConn: full, socket: socket, stmts: map[string]pqStmt{}}}, nil
 }
 
 // pqConn is what database/sql may ask of a lib/pq connection.

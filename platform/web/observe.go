@@ -57,10 +57,13 @@ func Observe(next http.Handler, log *slog.Logger, registry prometheus.Registerer
 		Name: "http_request_duration_seconds", Help: "Duration of requests by method, route template and status.",
 		Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 11),
 	}, []string{"method", "route", "status"})
-	registry.MustRegister(seconds)
+	inFlight := prometheus.NewGauge(prometheus.GaugeOpts{Name: "http_requests_in_flight", Help: "Requests that are being answered."})
+	registry.MustRegister(seconds, inFlight)
 
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		start := time.Now()
+		inFlight.Inc()
+		defer inFlight.Dec()
 		ids := correlation.Accept(req.Header.Get(correlationHeader), req.Header.Get(traceHeader))
 		seen := &observation{route: "none"}
 		ctx := context.WithValue(correlation.With(req.Context(), ids), observationKey{}, seen)

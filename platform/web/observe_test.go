@@ -37,6 +37,14 @@ func TestPanicAfterTheReplyHasBegunAddsNothingToIt(t *testing.T) {
 	require.Contains(t, f.log.String(), `"status":200`)
 }
 
+func TestPanicThatQuotesAnAddressIsLoggedWithoutIt(t *testing.T) {
+	t.Parallel()
+	f, w := observe(func(http.ResponseWriter, *http.Request) { panic("no such user: ada@example.com") })
+	require.Equal(t, 500, w.Code)
+	require.Contains(t, f.log.String(), "no such user")
+	require.NotContains(t, f.log.String(), "example.com")
+}
+
 func TestReplyWithoutAnExplicitStatusIsCountedAs200(t *testing.T) {
 	t.Parallel()
 	f, _ := observe(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok")) })

@@ -1,0 +1,41 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+)
+
+// babbling is a provider that never says the same twice.
+type babbling struct{ said int }
+
+func (*babbling) Name() string { return "babbling" }
+
+func (b *babbling) Send(context.Context, Notification) (string, error) {
+	b.said++
+	detail := fmt.Sprintf("reason %d of device-%d", b.said, b.said)
+	return "", []error{nil, ErrDeadToken, &Rejected{Detail: detail}, &Away{Cause: errors.New(detail), Busy: true}}[b.said%4]
+}
+
+func TestWhatAProviderSaysMakesNoLabels(t *testing.T) {
+	t.Parallel()
+	m := New(nil, nil, nil, new(babbling), 5, slog.New(slog.DiscardHandler))
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(m.Collectors()...)
+	for n := range 200 {
+		_, err := m.provider.Send(t.Context(), Notification{})
+		m.metrics.outcome(failed, m.provider.Name(), fmt.Sprintf("%d: %v", n, err))
+	}
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	series := map[string]int{}
+	for _, family := range families {
+		series[family.GetName()] = len(family.Metric)
+	}
+	require.Equal(t, map[string]int{"push_outcomes_total": 1, "push_provider_duration_seconds": 4, "push_breaker_state": 3}, series)
+}
