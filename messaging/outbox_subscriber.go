@@ -24,8 +24,8 @@ const (
 	relayTurn  = 20 * time.Millisecond // while another relay is at work: it may not see what this one was woken for
 )
 
-// lane is one of the two ways out of the outbox. A mail that no queue takes waits there for as long
-// as it must, and holds up no event.
+// lane is one of the ways out of the outbox. A mail that no queue takes waits there for as long as it
+// must, and holds up nothing else.
 type lane struct {
 	name  string
 	batch int
@@ -46,9 +46,10 @@ func takeFrom(condition string) string {
 }
 
 var (
-	eventLane = lane{name: "events", batch: 500, lock: 0x6f7574626f78, take: takeFrom("topic <> 'email'")}
+	eventLane = lane{name: "events", batch: 500, lock: 0x6f7574626f78, take: takeFrom("topic NOT IN ('email', 'push')")}
 	// One by one: of a batch that was refused in part, those taken would be sent again and again.
 	mailLane = lane{name: "mails", batch: 1, lock: 0x6f7574626f79, take: takeFrom("topic = 'email'")}
+	pushLane = lane{name: "pushes", batch: 1, lock: 0x6f7574626f7a, take: takeFrom("topic = 'push'")}
 )
 
 // outboxSubscriber reads the outbox: one Watermill message is one batch of rows, found by

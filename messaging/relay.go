@@ -12,7 +12,7 @@ import (
 )
 
 // Relay carries the outbox to RabbitMQ. Any number may run: one at a time carries the events, in
-// order, and one the mails.
+// order, one the mails, and one the messages for push.queue.
 type Relay struct {
 	Outbox    *Outbox
 	Publisher *Publisher
@@ -28,9 +28,11 @@ func (r Relay) Run(ctx context.Context, grace time.Duration) error {
 	}
 	events := newOutboxSubscriber(r.Outbox.db, eventLane, r.Outbox.wake, r.Publisher.conn, r.Log)
 	mails := newOutboxSubscriber(r.Outbox.db, mailLane, r.Outbox.wakeMail, r.Publisher.conn, r.Log)
+	pushes := newOutboxSubscriber(r.Outbox.db, pushLane, r.Outbox.wakePush, r.Publisher.conn, r.Log)
 	router.AddConsumerHandler("relay of "+eventLane.name, eventLane.name, events, r.carryEvents)
-	router.AddConsumerHandler("relay of "+mailLane.name, mailLane.name, mails, r.carryMails)
-	return runRouter(ctx, router, events, mails)
+	router.AddConsumerHandler("relay of "+mailLane.name, mailLane.name, mails, r.carryEach(outboxRow.email))
+	router.AddConsumerHandler("relay of "+pushLane.name, pushLane.name, pushes, r.carryEach(outboxRow.push))
+	return runRouter(ctx, router, events, mails, pushes)
 }
 
 func (r Relay) carryEvents(batch *message.Message) error {
@@ -52,17 +54,19 @@ func (r Relay) carryEvents(batch *message.Message) error {
 	return r.Publisher.publish(batch.Context(), messages...)
 }
 
-// carryMails fails for as long as no queue takes a mail; each time the publisher declares again what
+// carryEach fails for as long as no queue takes a message; each time the publisher declares again what
 // may have been deleted.
-func (r Relay) carryMails(batch *message.Message) error {
-	for _, row := range batchOf(batch) {
-		mail, err := row.email(r.Topology)
-		if err != nil {
-			return fmt.Errorf("mail %s: %w", row.ID, err)
+func (r Relay) carryEach(outgoingOf func(outboxRow, Topology) (outgoing, error)) func(*message.Message) error {
+	return func(batch *message.Message) error {
+		for _, row := range batchOf(batch) {
+			out, err := outgoingOf(row, r.Topology)
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", row.Topic, row.ID, err)
+			}
+			if err := r.Publisher.publish(batch.Context(), out); err != nil {
+				return fmt.Errorf("%s %s: %w", row.Topic, row.ID, err)
+			}
 		}
-		if err := r.Publisher.publish(batch.Context(), mail); err != nil {
-			return fmt.Errorf("mail %s: %w", row.ID, err)
-		}
+		return nil
 	}
-	return nil
 }

@@ -140,6 +140,9 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	for _, module := range []interface{ Routes(*web.Router) }{a.auth, a.profile, a.preferences} {
 		module.Routes(a.router)
 	}
+	if c.TestNotifications {
+		a.push.Routes(a.router)
+	}
 	a.router.AddHealth("user-service", []web.Check{
 		{Name: "database", Required: true, Probe: a.db.Ping},
 		{Name: "cache", Probe: a.cache.Ping},

@@ -52,6 +52,8 @@ type config struct {
 	TrustedProxies []netip.Prefix
 	RateLimit      bool
 
+	TestNotifications bool
+
 	PushProvider    string
 	PushWebhookURL  string
 	PushConcurrency int
@@ -93,6 +95,8 @@ func loadConfig() (config, []string) {
 		PublicURL:      publicURL(&e),
 		TrustedProxies: e.networks("TRUSTED_PROXIES"),
 		RateLimit:      e.oneOf("RATE_LIMIT", "on", "on", "off") == "on",
+
+		TestNotifications: e.flag("ALLOW_TEST_NOTIFICATION_ENDPOINT", false),
 
 		PushProvider:    e.oneOf("PUSH_PROVIDER", "log", "log", "webhook"),
 		PushConcurrency: e.number("PUSH_CONCURRENCY", 32, 1, 10000),
