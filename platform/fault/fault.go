@@ -24,6 +24,7 @@ const (
 	TooLarge
 	UnsupportedType
 	RateLimited
+	TooSlow
 	Unavailable // a server this service needs is away; worth another try
 )
 

@@ -67,26 +67,35 @@ func Observe(next http.Handler, log *slog.Logger, registry prometheus.Registerer
 		w.Header().Set(correlationHeader, ids.Correlation)
 		reply := &recorder{ResponseWriter: w}
 
-		serve(reply, req.WithContext(ctx), next, log)
+		torn := serve(reply, req.WithContext(ctx), next, log)
 
 		took := time.Since(start)
 		seconds.WithLabelValues(method(req), seen.route, strconv.Itoa(reply.status)).Observe(took.Seconds())
 		log.LogAttrs(ctx, slog.LevelInfo, "request", append(seen.whose(),
 			slog.String("method", method(req)), slog.String("route", seen.route), slog.Int("status", reply.status),
 			slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int("bytes", reply.bytes))...)
+		if torn {
+			panic(http.ErrAbortHandler) // net/http's word for hanging up
+		}
 	})
 }
 
-func serve(w *recorder, req *http.Request, next http.Handler, log *slog.Logger) {
+// serve tells whether the reply is torn: its end would look whole to the client.
+func serve(w *recorder, req *http.Request, next http.Handler, log *slog.Logger) (torn bool) {
 	defer func() {
-		if p := recover(); p != nil {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if torn = p == http.ErrAbortHandler || w.status != 0; p != http.ErrAbortHandler {
 			log.ErrorContext(req.Context(), "panic", "panic", p, "stack", string(debug.Stack()))
-			if w.status == 0 {
-				writeFault(w, fault.From(nil), nil)
-			}
+		}
+		if !torn {
+			writeFault(w, fault.From(nil), nil)
 		}
 	}()
 	next.ServeHTTP(w, req)
+	return false
 }
 
 // Unwrap is for http.ResponseController.

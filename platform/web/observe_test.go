@@ -16,10 +16,15 @@ import (
 	"user-service/platform/web"
 )
 
-func observe(handler http.HandlerFunc) (*face, *httptest.ResponseRecorder) {
-	f := &face{log: new(bytes.Buffer), registry: prometheus.NewRegistry()}
+func observe(handler http.HandlerFunc) (f *face, w *httptest.ResponseRecorder) {
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler { // which has a server hang up
+			panic(p)
+		}
+	}()
+	f = &face{log: new(bytes.Buffer), registry: prometheus.NewRegistry()}
 	f.Handler = web.Observe(handler, logging.New(f.log, slog.LevelInfo, false), f.registry)
-	w := httptest.NewRecorder()
+	w = httptest.NewRecorder()
 	f.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	return f, w
 }
