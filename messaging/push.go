@@ -34,6 +34,7 @@ func (r outboxRow) push(t Topology) (outgoing, error) {
 	body, err := json.Marshal(m)
 	return outgoing{exchange: t.Exchange, key: pushKey, mandatory: true, Publishing: amqp.Publishing{
 		Headers: r.headers(), ContentType: "application/json", MessageId: m.RequestID, CorrelationId: r.CorrelationID,
-		Priority: uint8(m.Priority), Timestamp: r.CreatedAt, Body: body,
+		Priority:  uint8(m.Priority), //nolint:gosec // from 1 to 10
+		Timestamp: r.CreatedAt, Body: body,
 	}}, err
 }

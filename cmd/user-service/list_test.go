@@ -23,7 +23,7 @@ func newDirectory(t *testing.T) directory {
 	i := s.start(t)
 	staff := s.staff(i)
 	d := directory{i, s.open(t), staff.AccessToken}
-	d.add(t, `VALUES ('Zoe Staff', 'zoe@example.org', true, true, 0)`) // who is found by no search below
+	d.add(t, `VALUES ('Zoe Staff', 'zoe@example.org', true,true, 0)`) // who is found by no search below
 	_, err := d.db.Exec(t.Context(), `DELETE FROM profile.users WHERE id = $1`, staff.id())
 	require.NoError(t, err)
 	return d
@@ -68,10 +68,10 @@ func TestStaffListsAndFindsUsers(t *testing.T) {
 	t.Parallel()
 	d := newDirectory(t)
 	d.add(t, `VALUES
-		('Ada Lovelace', 'ada@example.com', true, true, 3),
+		('Ada Lovelace', 'ada@example.com', true,true, 3),
 		('Émile Zola-Lefèvre', 'Emile@example.com', false, true, 2),
 		('Grace O''Hopper', 'g_race@example.com', true, false, 1),
-		('Ärzte Percent', 'h%@example.com', false, false, 4)`)
+		('Ärzte Percent', 'h%@example.com', false,false, 4)`)
 
 	for search, found := range map[string][]string{
 		"ADA":         {"Ada"},
@@ -174,7 +174,7 @@ func TestListOfVeryManyIsEstimated(t *testing.T) {
 	require.Equal(t, []any{false, true}, []any{last["has_next"], last["has_previous"]})
 	require.Equal(t, map[string]any{"total": 36., "limit": 20., "page": 2., "total_pages": 2., "has_next": false, "has_previous": true}, d.list("?search=rare&page=2").Meta)
 
-	d.add(t, `SELECT 'Zora Common', 'z' || n || '@example.com', true, true, n FROM generate_series(1, 10100) n`)
+	d.add(t, `SELECT 'Zora Common', 'z' || n || '@example.com', true,true, n FROM generate_series(1, 10100) n`)
 	_, err = d.db.Exec(t.Context(), `ANALYZE profile.users`)
 	require.NoError(t, err)
 	require.Equal(t, "Ada", d.names("?search=ada&ordering=name")[0])

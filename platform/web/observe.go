@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -87,7 +88,9 @@ func serve(w *recorder, req *http.Request, next http.Handler, log *slog.Logger) 
 		if p == nil {
 			return
 		}
-		if torn = p == http.ErrAbortHandler || w.status != 0; p != http.ErrAbortHandler {
+		cause, _ := p.(error)
+		wanted := errors.Is(cause, http.ErrAbortHandler)
+		if torn = wanted || w.status != 0; !wanted {
 			log.ErrorContext(req.Context(), "panic", "panic", p, "stack", string(debug.Stack()))
 		}
 		if !torn {

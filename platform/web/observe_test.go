@@ -3,6 +3,7 @@ package web_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -18,7 +19,8 @@ import (
 
 func observe(handler http.HandlerFunc) (f *face, w *httptest.ResponseRecorder) {
 	defer func() {
-		if p := recover(); p != nil && p != http.ErrAbortHandler { // which has a server hang up
+		p := recover()
+		if cause, _ := p.(error); p != nil && !errors.Is(cause, http.ErrAbortHandler) { // which has a server hang up
 			panic(p)
 		}
 	}()
