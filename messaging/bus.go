@@ -18,7 +18,7 @@ type Bus struct {
 	inline   *inline
 }
 
-// NewBus makes a bus whose events and mails leave through outbox.
+// NewBus makes a bus whose events, mails and push messages leave through outbox.
 func NewBus(outbox *Outbox) (*Bus, error) {
 	b := &Bus{inline: &inline{handlers: map[string]cqrs.CommandHandler{}, followers: map[string][]cqrs.EventHandler{}}}
 	var err error
@@ -35,6 +35,7 @@ func NewBus(outbox *Outbox) (*Bus, error) {
 		OnPublish:            describe,
 	})
 	Handle(b, outbox.sendEmail)
+	Handle(b, outbox.sendPush)
 	return b, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -33,6 +34,7 @@ type Consumer struct {
 	Failed      func(ctx context.Context, d Delivery, why *Permanent) error // nil: nobody is told
 	Breaker     Breaker                                                     // of what Handle depends on; nil for none
 	Tracer      *telemetry.Tracer                                           // nil: none
+	Active      *atomic.Int32                                               // counts the consumers that the broker delivers to; nil: nobody asks
 	Log         *slog.Logger
 	Registry    prometheus.Registerer
 }
@@ -58,6 +60,9 @@ func (c Consumer) Run(ctx context.Context, grace time.Duration) error {
 		router.AddMiddleware(hold(c.Breaker, ctx.Done()))
 	}
 	subscriber := newSubscriber(c.Connection, c.Prefetch, c.Concurrency, c.Log)
+	if c.Active != nil {
+		subscriber.active = c.Active
+	}
 	router.AddConsumerHandler(c.Queue, c.Queue, subscriber, func(msg *message.Message) error {
 		// Watermill's Timeout would leave its cancelled context on the message, for the next try too.
 		ctx, cancel := context.WithTimeout(msg.Context(), handleWithin)

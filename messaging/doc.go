@@ -20,7 +20,8 @@
 // transaction that waited for RabbitMQ's confirms. watermill-sql's own subscriber waits for every
 // older transaction of the whole cluster and deletes nothing.
 //
-// Events and mails leave by lanes of their own, so that a mail that no queue takes holds up no event.
+// Events, mails and messages for push.queue leave by lanes of their own, so that a mail that no queue
+// takes holds up no event.
 // A mail is carried by itself and mandatory: an event may be dropped when nobody has bound it, a mail
 // may not. It holds a token that only its reader may see, so its command and its row are never logged.
 //

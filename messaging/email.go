@@ -14,26 +14,30 @@ import (
 )
 
 const (
-	mailTopic = "email" // of a row of the outbox; no event has it, since their types have a dot
-	// mailSource is no module's name. A mail has no number: the events' numbers have no gaps.
-	mailSource   = "mail"
-	mailPriority = 5 // somebody sits and waits for it, of 0 to 10
+	mailTopic    = "email" // of a row of the outbox; no event has it, since their types have a dot
+	mailSource   = "mail"  // no module's name
+	mailPriority = 5       // somebody sits and waits for it, of 0 to 10
 )
 
 // sendEmail is the handler of commands.SendEmail.
 func (o *Outbox) sendEmail(ctx context.Context, c *commands.SendEmail) error {
+	return o.send(ctx, mailTopic, mailSource, c.UserID, c)
+}
+
+// send writes a command to another service, which has no number: the events' numbers have no gaps.
+func (o *Outbox) send(ctx context.Context, topic, source, subject string, command any) error {
 	if !postgres.InTransaction(ctx) {
 		return errOutsideTx
 	}
-	msg, err := plainJSON{}.Marshal(c)
+	msg, err := plainJSON{}.Marshal(command)
 	if err != nil {
 		return err
 	}
 	ids := correlation.From(ctx)
-	msg.Metadata[metaSource], msg.Metadata[metaSubject] = mailSource, c.UserID
+	msg.Metadata[metaSource], msg.Metadata[metaSubject] = source, subject
 	msg.Metadata[metaCorrelation], msg.Metadata[metaTraceparent] = ids.Correlation, ids.Traceparent
 	msg.SetContext(ctx)
-	return o.Publish(mailTopic, msg)
+	return o.Publish(topic, msg)
 }
 
 // emailMessage is a mail on its way to whoever sends it, CONTRACT "Published: email.queue".

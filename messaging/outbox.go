@@ -19,12 +19,15 @@ type Outbox struct {
 	db       *postgres.DB
 	wake     chan struct{} // the relay of this process: there is an event to carry
 	wakeMail chan struct{} // likewise, a mail
+	wakePush chan struct{} // likewise, a message for push.queue
 	lag      *prometheus.HistogramVec
 }
 
 // NewOutbox makes the outbox of db.
 func NewOutbox(db *postgres.DB) *Outbox {
-	return &Outbox{db: db, wake: make(chan struct{}, 1), wakeMail: make(chan struct{}, 1), lag: newOutboxLag()}
+	return &Outbox{
+		db: db, wake: make(chan struct{}, 1), wakeMail: make(chan struct{}, 1), wakePush: make(chan struct{}, 1), lag: newOutboxLag(),
+	}
 }
 
 // Publish implements message.Publisher. The messages of one call share one context.
@@ -43,8 +46,11 @@ func (o *Outbox) Publish(topic string, messages ...*message.Message) error {
 		return err
 	}
 	wake := o.wake
-	if topic == mailTopic {
+	switch topic {
+	case mailTopic:
 		wake = o.wakeMail
+	case pushTopic:
+		wake = o.wakePush
 	}
 	return postgres.AfterCommit(ctx, func(context.Context) { ring(wake) })
 }
@@ -60,7 +66,7 @@ func ring(wake chan<- struct{}) {
 }
 
 // outboxSchema writes one row for each message: an event with the next number of its user and source,
-// a mail without.
+// a command to another service without.
 type outboxSchema struct{ wsql.DefaultPostgreSQLSchema }
 
 // insertOutbox locks the number until the transaction ends, so that the positions of one user and
@@ -73,7 +79,7 @@ const insertOutbox = `
 	INSERT INTO messaging.outbox (id, topic, source, subject, sequence, correlation_id, traceparent, data)
 	SELECT $3, $4, $2, $1, last, $5, $6, $7 FROM next`
 
-const insertMail = `
+const insertCommand = `
 	INSERT INTO messaging.outbox (subject, source, id, topic, sequence, correlation_id, traceparent, data)
 	VALUES ($1, $2, $3, $4, 0, $5, $6, $7)`
 
@@ -83,8 +89,8 @@ func (outboxSchema) InsertQuery(topic string, messages message.Messages) (wsql.Q
 		return wsql.Query{}, errors.New("messaging: the outbox takes one message at a time")
 	}
 	msg, insert := messages[0], insertOutbox
-	if topic == mailTopic {
-		insert = insertMail
+	if topic == mailTopic || topic == pushTopic {
+		insert = insertCommand
 	}
 	return wsql.Query{Query: insert, Args: []any{
 		msg.Metadata[metaSubject], msg.Metadata[metaSource], msg.UUID, topic,

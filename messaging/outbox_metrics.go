@@ -11,12 +11,13 @@ const countedRows = 10_000
 
 // sizeOfOutbox looks at the first rows of each lane only, by the index in which the relay takes them.
 // Rows that are being carried count, since they are deleted only when they have been confirmed.
-const sizeOfOutbox = `
-	SELECT 'events' AS lane, count(*) AS rows, coalesce(extract(epoch FROM now() - min(created_at)), 0) AS age
-	FROM (SELECT created_at FROM messaging.outbox WHERE topic <> 'email' ORDER BY position LIMIT $1) AS events
-	UNION ALL
-	SELECT 'mails', count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)
-	FROM (SELECT created_at FROM messaging.outbox WHERE topic = 'email' ORDER BY position LIMIT $1) AS mails`
+var sizeOfOutbox = sizeOf(eventLane) + ` UNION ALL ` + sizeOf(mailLane) + ` UNION ALL ` + sizeOf(pushLane)
+
+func sizeOf(l lane) string {
+	return `
+	SELECT '` + l.name + `' AS lane, count(*) AS rows, coalesce(extract(epoch FROM now() - min(created_at)), 0) AS age
+	FROM (SELECT created_at FROM messaging.outbox WHERE ` + l.rows + ` ORDER BY position LIMIT $1) AS ` + l.name
+}
 
 type laneSize struct {
 	Lane string  `db:"lane"`

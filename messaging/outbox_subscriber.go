@@ -25,32 +25,33 @@ const (
 	relayTurn  = 20 * time.Millisecond // while another relay is at work: it may not see what this one was woken for
 )
 
-// lane is one of the two ways out of the outbox. A mail that no queue takes waits there for as long
-// as it must, and holds up no event.
+// lane is one of the ways out of the outbox. A mail that no queue takes waits there for as long as it
+// must, and holds up nothing else.
 type lane struct {
 	name  string
+	rows  string // the condition that picks them
 	batch int
-	take  string
 	lock  int64 // who holds it carries, and nobody waits for it inside a transaction
 }
 
-// takeFrom deletes a batch, unless somebody else is at it: the rows are back when the transaction is
+// take deletes a batch, unless somebody else is at it: the rows are back when the transaction is
 // not committed. The commit need not reach the disk: should the database crash, the batch is carried
 // once more.
-func takeFrom(condition string) string {
+func (l lane) take() string {
 	return `
 	WITH leader AS MATERIALIZED (
 		SELECT pg_try_advisory_xact_lock($2) AS leads, set_config('synchronous_commit', 'off', true))
 	DELETE FROM messaging.outbox WHERE position IN (
-		SELECT position FROM messaging.outbox WHERE (SELECT leads FROM leader) AND ` + condition + ` ORDER BY position LIMIT $1)
+		SELECT position FROM messaging.outbox WHERE (SELECT leads FROM leader) AND ` + l.rows + ` ORDER BY position LIMIT $1)
 	RETURNING position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at,
 		extract(epoch FROM clock_timestamp() - created_at) AS waited`
 }
 
 var (
-	eventLane = lane{name: "events", batch: 500, lock: 0x6f7574626f78, take: takeFrom("topic <> 'email'")}
+	eventLane = lane{name: "events", rows: "topic NOT IN ('email', 'push')", batch: 500, lock: 0x6f7574626f78}
 	// One by one: of a batch that was refused in part, those taken would be sent again and again.
-	mailLane = lane{name: "mails", batch: 1, lock: 0x6f7574626f79, take: takeFrom("topic = 'email'")}
+	mailLane = lane{name: "mails", rows: "topic = 'email'", batch: 1, lock: 0x6f7574626f79}
+	pushLane = lane{name: "pushes", rows: "topic = 'push'", batch: 1, lock: 0x6f7574626f7a}
 )
 
 // outboxSubscriber reads the outbox: one Watermill message is one batch of rows, found by
@@ -154,7 +155,7 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 	// A batch under way is finished also when the subscription ends.
 	err = s.db.InTx(context.WithoutCancel(ctx), func(tx context.Context) error {
 		var rows []outboxRow
-		if err := s.db.Select(tx, &rows, s.lane.take, s.lane.batch, s.lane.lock); err != nil {
+		if err := s.db.Select(tx, &rows, s.lane.take(), s.lane.batch, s.lane.lock); err != nil {
 			return fmt.Errorf("take a batch: %w", err)
 		}
 		taken := time.Now()

@@ -19,7 +19,7 @@ type queueDepths struct{ glance *glance[[]amqp.Queue] }
 
 // QueueDepths is the metrics of the queues of t, asked for over conn.
 func QueueDepths(conn *Connection, t Topology) prometheus.Collector {
-	names := append(t.consumed(), t.FailedQueue)
+	names := append(t.Consumed(), t.FailedQueue)
 	return queueDepths{&glance[[]amqp.Queue]{look: func(context.Context) (queues []amqp.Queue, err error) {
 		for _, name := range names {
 			if err := conn.inspect(name, &queues); err != nil {

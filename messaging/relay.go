@@ -14,7 +14,7 @@ import (
 )
 
 // Relay carries the outbox to RabbitMQ. Any number may run: one at a time carries the events, in
-// order, and one the mails.
+// order, one the mails, and one the messages for push.queue.
 type Relay struct {
 	Outbox    *Outbox
 	Publisher *Publisher
@@ -31,9 +31,11 @@ func (r Relay) Run(ctx context.Context, grace time.Duration) error {
 	}
 	events := newOutboxSubscriber(r.Outbox, eventLane, r.Outbox.wake, r.Publisher.conn, r.Log)
 	mails := newOutboxSubscriber(r.Outbox, mailLane, r.Outbox.wakeMail, r.Publisher.conn, r.Log)
+	pushes := newOutboxSubscriber(r.Outbox, pushLane, r.Outbox.wakePush, r.Publisher.conn, r.Log)
 	router.AddConsumerHandler("relay of "+eventLane.name, eventLane.name, events, r.carryEvents)
-	router.AddConsumerHandler("relay of "+mailLane.name, mailLane.name, mails, r.carryMails)
-	return runRouter(ctx, router, events, mails)
+	router.AddConsumerHandler("relay of "+mailLane.name, mailLane.name, mails, r.carryEach(outboxRow.email))
+	router.AddConsumerHandler("relay of "+pushLane.name, pushLane.name, pushes, r.carryEach(outboxRow.push))
+	return runRouter(ctx, router, events, mails, pushes)
 }
 
 func (r Relay) carryEvents(batch *message.Message) (err error) {
@@ -57,21 +59,22 @@ func (r Relay) carryEvents(batch *message.Message) (err error) {
 	return r.Publisher.publish(batch.Context(), messages...)
 }
 
-// carryMails fails for as long as no queue takes a mail; each time the publisher declares again what
+// carryEach fails for as long as no queue takes a message; each time the publisher declares again what
 // may have been deleted.
-func (r Relay) carryMails(batch *message.Message) (err error) {
-	rows := batchOf(batch)
-	_, key := r.Topology.mailRoute()
-	done := traceRows(batch.Context(), r.Tracer, rows, key)
-	defer func() { done(err != nil) }()
-	for _, row := range rows {
-		mail, err := row.email(r.Topology)
-		if err != nil {
-			return fmt.Errorf("mail %s: %w", row.ID, err)
+func (r Relay) carryEach(outgoingOf func(outboxRow, Topology) (outgoing, error)) func(*message.Message) error {
+	return func(batch *message.Message) (err error) {
+		rows := batchOf(batch)
+		done := traceRows(batch.Context(), r.Tracer, rows, rows[0].Topic)
+		defer func() { done(err != nil) }()
+		for _, row := range rows {
+			out, err := outgoingOf(row, r.Topology)
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", row.Topic, row.ID, err)
+			}
+			if err := r.Publisher.publish(batch.Context(), out); err != nil {
+				return fmt.Errorf("%s %s: %w", row.Topic, row.ID, err)
+			}
 		}
-		if err := r.Publisher.publish(batch.Context(), mail); err != nil {
-			return fmt.Errorf("mail %s: %w", row.ID, err)
-		}
+		return nil
 	}
-	return nil
 }

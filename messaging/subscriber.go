@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -25,6 +26,7 @@ type subscriber struct {
 	conn     *Connection
 	prefetch int           // messages the broker hands over before an ack
 	slots    chan struct{} // one is taken by each message in the works, whichever consumer it came by
+	active   *atomic.Int32 // consumers that the broker delivers to
 	log      *slog.Logger
 
 	closing   chan struct{}
@@ -35,7 +37,7 @@ type subscriber struct {
 func newSubscriber(conn *Connection, prefetch, concurrency int, log *slog.Logger) *subscriber {
 	return &subscriber{
 		conn: conn, prefetch: prefetch, slots: make(chan struct{}, concurrency), closing: make(chan struct{}),
-		log: log.With("logger", "consumer"),
+		active: new(atomic.Int32), log: log.With("logger", "consumer"),
 	}
 }
 
@@ -93,6 +95,8 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 	if err != nil {
 		return s.conn.redeclare(err)
 	}
+	s.active.Add(1)
+	defer s.active.Add(-1)
 	s.log.Info("consuming", "queue", queue)
 	var mine sync.WaitGroup
 	for {

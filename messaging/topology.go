@@ -47,8 +47,8 @@ func (t Topology) mailRoute() (exchange, key string) {
 	return t.Exchange, emailKey
 }
 
-// consumed are the queues this service takes messages from.
-func (t Topology) consumed() []string {
+// Consumed are the queues this service takes messages from.
+func (t Topology) Consumed() []string {
 	if t.OwnMail {
 		return []string{t.PushQueue, MailQueue}
 	}
@@ -113,7 +113,7 @@ func (t Topology) Declare(conn *amqp.Connection, log *slog.Logger) error {
 	if t.OwnMail {
 		wanted = append(wanted, queue(MailQueue, work))
 	}
-	for _, name := range t.consumed() {
+	for _, name := range t.Consumed() {
 		for _, step := range t.RetrySteps {
 			wanted = append(wanted, queue(t.RetryQueue(name, step), amqp.Table{
 				"x-message-ttl": step.Milliseconds(), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": name,

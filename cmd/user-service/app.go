@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,7 +58,9 @@ type app struct {
 	router   *web.Router
 	registry *prometheus.Registry
 	tracer   *telemetry.Tracer // nil: nobody asked for traces
+	migrator *postgres.Migrator
 
+	consuming     atomic.Int32 // consumers that the broker delivers to
 	rest, metrics net.Listener // listening since newApp, so that a taken port is told at once
 }
 
@@ -157,11 +160,10 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	for _, module := range []interface{ Routes(*web.Router) }{a.auth, a.profile, a.preferences} {
 		module.Routes(a.router)
 	}
-	a.router.AddHealth("user-service", []web.Check{
-		{Name: "database", Required: true, Probe: a.db.Ping},
-		{Name: "cache", Probe: a.cache.Ping},
-		{Name: "broker", Probe: a.publish.Up},
-	})
+	if c.TestNotifications {
+		a.push.Routes(a.router)
+	}
+	a.router.AddHealth("user-service", a.overall(), a.ready())
 	return a, a.listen(ctx)
 }
 
@@ -180,18 +182,18 @@ func (a *app) prepareDatabase(ctx context.Context) error {
 		case <-time.After(time.Second):
 		}
 	}
-	migrator, err := a.db.NewMigrator(migrations.Files)
-	if err != nil {
+	var err error
+	if a.migrator, err = a.db.NewMigrator(migrations.Files); err != nil {
 		return err
 	}
 	if a.config.MigrateOnStart {
-		steps, err := migrator.Up(context.WithoutCancel(ctx))
+		steps, err := a.migrator.Up(context.WithoutCancel(ctx))
 		for _, step := range steps {
 			a.log.Info("migrated", "step", step.File)
 		}
 		return err
 	}
-	return upToDate(ctx, migrator)
+	return upToDate(ctx, a.migrator)
 }
 
 func upToDate(ctx context.Context, migrator *postgres.Migrator) error {
@@ -231,7 +233,7 @@ func (a *app) run(ctx context.Context) error {
 	front.Go(func() error { return web.Serve(frontCtx, a.metrics, a.metricsHandler(), grace) })
 	if a.roles.api {
 		front.Go(func() error {
-			return web.Serve(frontCtx, a.rest, web.Observe(web.Trace(a.router, a.tracer), a.root, a.registry), grace)
+			return web.Serve(frontCtx, a.rest, web.Observe(web.Trace(a.guarded(), a.tracer), a.root, a.registry), grace)
 		})
 	}
 	publisher := messaging.NewPublisher(a.publish)
@@ -269,14 +271,14 @@ func (a *app) consumers(publisher *messaging.Publisher) []messaging.Consumer {
 		Queue: a.topology.PushQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
 		Prefetch: a.config.PushPrefetch, Concurrency: a.config.PushConcurrency,
 		Handle: a.push.Handle, Failed: a.push.Failed, Breaker: a.push.Breaker(),
-		Tracer: a.tracer, Log: a.root, Registry: a.registry,
+		Tracer: a.tracer, Active: &a.consuming, Log: a.root, Registry: a.registry,
 	}}
 	if a.topology.OwnMail {
 		all = append(all, messaging.Consumer{
 			Queue: messaging.MailQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
 			Prefetch: 2 * mailsAtOnce, Concurrency: mailsAtOnce,
 			Handle: auth.Mailer{Sender: a.config.mailSender(a.root), Log: a.root}.Handle,
-			Tracer: a.tracer, Log: a.root, Registry: a.registry,
+			Tracer: a.tracer, Active: &a.consuming, Log: a.root, Registry: a.registry,
 		})
 	}
 	return all

@@ -18,6 +18,7 @@ import (
 
 	"user-service/modules/auth"
 	"user-service/platform/mail"
+	"user-service/platform/web"
 )
 
 // config is what an operator decides, CONTRACT "Configuration". Only this file and environment.go
@@ -51,8 +52,12 @@ type config struct {
 	EmailFrom      *netmail.Address
 	MailServer     mail.Server
 	PublicURL      string
+	AllowedHosts   web.Hosts
+	AllowedOrigins []string
 	TrustedProxies []netip.Prefix
 	RateLimit      bool
+
+	TestNotifications bool
 
 	PushProvider    string
 	PushWebhookURL  string
@@ -95,8 +100,12 @@ func loadConfig() (config, []string) {
 
 		EmailTransport: e.oneOf("EMAIL_TRANSPORT", "queue", "queue", "smtp", "log"),
 		PublicURL:      publicURL(&e),
+		AllowedHosts:   allowedHosts(&e),
+		AllowedOrigins: e.origins("CORS_ALLOWED_ORIGINS", "http://localhost:3000"),
 		TrustedProxies: e.networks("TRUSTED_PROXIES"),
 		RateLimit:      e.oneOf("RATE_LIMIT", "on", "on", "off") == "on",
+
+		TestNotifications: e.flag("ALLOW_TEST_NOTIFICATION_ENDPOINT", false),
 
 		PushProvider:    e.oneOf("PUSH_PROVIDER", "log", "log", "webhook"),
 		PushConcurrency: e.number("PUSH_CONCURRENCY", 32, 1, 10000),
@@ -173,6 +182,14 @@ func publicURL(e *environment) string {
 		e.fault("PUBLIC_URL", "has more than scheme, host and path", "http:// or https://, a host, and perhaps a path")
 	}
 	return value
+}
+
+func allowedHosts(e *environment) web.Hosts {
+	hosts, err := web.ParseHosts(e.text("ALLOWED_HOSTS", "localhost,127.0.0.1"))
+	if err != nil {
+		e.fault("ALLOWED_HOSTS", err.Error(), web.AcceptedHosts)
+	}
+	return hosts
 }
 
 func secretKey(e *environment, debug bool) []byte {

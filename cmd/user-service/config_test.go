@@ -26,7 +26,8 @@ func setOnly(t *testing.T, variables map[string]string) {
 		RABBITMQ_EVENTS_EXCHANGE JWT_ACCESS_TOKEN_LIFETIME JWT_REFRESH_TOKEN_LIFETIME JWT_PRIVATE_KEYS PUSH_PROVIDER PUSH_WEBHOOK_URL PUSH_CONCURRENCY
 		PUSH_PREFETCH PUSH_RETRY_STEPS MIGRATE_ON_START EMAIL_TRANSPORT EMAIL_FROM SMTP_URL PUBLIC_URL RATE_LIMIT TRUSTED_PROXIES
 		PPROF OTEL_SDK_DISABLED OTEL_TRACES_EXPORTER OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
-		OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`) {
+		OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_TRACES_PROTOCOL
+		ALLOWED_HOSTS CORS_ALLOWED_ORIGINS ALLOW_TEST_NOTIFICATION_ENDPOINT`) {
 		t.Setenv(name, variables[name])
 	}
 }
@@ -51,6 +52,9 @@ func TestDefaultsAreThoseOfTheContract(t *testing.T) {
 	require.Equal(t, []string{"queue", "http://localhost:8000"}, []string{c.EmailTransport, c.PublicURL})
 	require.True(t, c.RateLimit)
 	require.Empty(t, c.TrustedProxies)
+	require.Equal(t, []bool{true, true, false}, []bool{c.AllowedHosts.Allow("localhost:8000"), c.AllowedHosts.Allow("127.0.0.1"), c.AllowedHosts.Allow("example.com")})
+	require.Equal(t, []string{"http://localhost:3000"}, c.AllowedOrigins)
+	require.False(t, c.TestNotifications)
 	require.False(t, c.Debug)
 	require.False(t, c.Pprof)
 	require.False(t, c.Tracing)
@@ -70,18 +74,21 @@ func TestEveryFaultIsToldAtOnceByItsVariableAndWithoutSecrets(t *testing.T) {
 		"SECRET_KEY": "short-secret", "PORT": "http", "DB_PORT": "0", "REDIS_URL": "http://:hidden@host", "RABBITMQ_URL": "amqp://user:hidden@",
 		"DEBUG": "perhaps", "LOG_LEVEL": "LOUD", "PUSH_PROVIDER": "pigeon", "PUSH_RETRY_STEPS": "1m,10s", "JWT_ACCESS_TOKEN_LIFETIME": "-1",
 		"PUSH_PREFETCH": "99999999999999999999", "EMAIL_TRANSPORT": "pigeon", "PUBLIC_URL": "https://example.com/?token=hidden",
-		"PPROF": "perhaps", "OTEL_TRACES_EXPORTER": "zipkin", "RATE_LIMIT": "sometimes", "TRUSTED_PROXIES": "10.0.0.0/8,10.0.0.0/33",
+		"PPROF": "perhaps", "OTEL_TRACES_EXPORTER": "zipkin",
+		"RATE_LIMIT": "sometimes", "TRUSTED_PROXIES": "10.0.0.0/8,10.0.0.0/33",
+		"ALLOWED_HOSTS": "https://example.com", "CORS_ALLOWED_ORIGINS": "example.com", "ALLOW_TEST_NOTIFICATION_ENDPOINT": "perhaps",
 	})
 	_, faults := loadConfig()
 	all := strings.Join(faults, "\n")
 	for _, name := range []string{
 		"SECRET_KEY", "PORT", "DB_PORT", "REDIS_URL", "RABBITMQ_URL", "DEBUG", "LOG_LEVEL", "PUSH_PROVIDER", "PUSH_RETRY_STEPS",
 		"JWT_ACCESS_TOKEN_LIFETIME", "PUSH_PREFETCH", "EMAIL_TRANSPORT", "PUBLIC_URL",
-		"RATE_LIMIT", "TRUSTED_PROXIES", "PPROF", "OTEL_TRACES_EXPORTER",
+		"RATE_LIMIT", "TRUSTED_PROXIES", "ALLOWED_HOSTS", "CORS_ALLOWED_ORIGINS", "ALLOW_TEST_NOTIFICATION_ENDPOINT",
+		"PPROF", "OTEL_TRACES_EXPORTER",
 	} {
 		require.Contains(t, "\n"+all, "\n"+name+" ")
 	}
-	require.Len(t, faults, 17)
+	require.Len(t, faults, 20)
 	for _, fault := range faults {
 		require.Contains(t, fault, "accepted: ")
 		require.NotContains(t, fault, "\n")
@@ -169,6 +176,20 @@ func TestTrustedProxiesAreNetworksOrAddresses(t *testing.T) {
 		_, faults := loadConfig()
 		require.Len(t, faults, 1, wrong)
 		require.Contains(t, faults[0], "TRUSTED_PROXIES has ")
+	}
+}
+
+func TestHostsAndOriginsAreLists(t *testing.T) {
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "ALLOWED_HOSTS": " api.example.com, .example.org,[::1] ,", "CORS_ALLOWED_ORIGINS": "https://App.example.com , http://[::1]:3000,*,"})
+	c, faults := loadConfig()
+	require.Empty(t, faults)
+	require.True(t, c.AllowedHosts.Allow("a.example.org"))
+	require.Equal(t, []string{"https://App.example.com", "http://[::1]:3000", "*"}, c.AllowedOrigins)
+	for _, wrong := range []string{"https://a.com/", "ftp://a.com", "a.com", "https://", "https://u@a.com", "https://a.com?b", "null", "https://a.com https://b.com", "https://*.a.com", " , "} {
+		setOnly(t, map[string]string{"SECRET_KEY": longSecret, "CORS_ALLOWED_ORIGINS": wrong})
+		_, faults := loadConfig()
+		require.Len(t, faults, 1, wrong)
+		require.Contains(t, faults[0], "accepted: * or origins")
 	}
 }
 

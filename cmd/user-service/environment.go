@@ -111,6 +111,27 @@ func (e *environment) networks(name string) (networks []netip.Prefix) {
 	return networks
 }
 
+// origins are what a browser says of a page: scheme, host and port, and no more.
+func (e *environment) origins(name, fallback string) (origins []string) {
+	const accepted = "* or origins, like https://app.example.com,http://localhost:3000"
+	for part := range strings.SplitSeq(e.text(name, fallback), ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		u, err := url.Parse(part)
+		if part != "*" && (err != nil || u.Host == "" || strings.Contains(u.Host, "*") || (u.Scheme != "http" && u.Scheme != "https") || !strings.EqualFold(part, u.Scheme+"://"+u.Host)) {
+			e.fault(name, fmt.Sprintf("has %q", part), accepted)
+			return nil
+		}
+		origins = append(origins, part)
+	}
+	if len(origins) == 0 { // no list is all origins to the library
+		e.fault(name, "names no origin", accepted)
+	}
+	return origins
+}
+
 func (e *environment) logLevel(name, fallback string) slog.Level {
 	value := e.text(name, fallback)
 	var level slog.Level

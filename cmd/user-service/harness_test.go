@@ -24,6 +24,7 @@ import (
 	"user-service/platform/logging"
 	"user-service/platform/postgres"
 	"user-service/platform/servertest"
+	"user-service/platform/web"
 )
 
 // stack is what one test has for itself: a database, a virtual host, and a fake device provider.
@@ -35,7 +36,10 @@ type stack struct {
 func newStack(t testing.TB) *stack {
 	t.Helper()
 	s := &stack{provider: newFakeProvider(t)}
+	hosts, err := web.ParseHosts("localhost,127.0.0.1")
+	require.NoError(t, err)
 	s.config = config{
+		AllowedHosts: hosts, AllowedOrigins: []string{"http://localhost:3000"},
 		SecretKey: []byte("a secret key of the tests, long enough"), LogLevel: slog.LevelError,
 		DatabaseURL: servertest.Database(t, migrations.Files),
 		RedisURL:    servertest.Env(t, "REDIS_URL"), CacheTTL: time.Hour, RabbitMQURL: servertest.VHost(t),

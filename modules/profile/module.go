@@ -3,7 +3,7 @@
 //
 //	Owns:      schema profile
 //	Serves:    GET, PATCH, DELETE /users/profile/ (also /users/me/),
-//	           GET /users/{id}/, GET /users/{id}/contact/, GET /users/{id}/push-token/
+//	           GET /users/, GET /users/{id}/, GET /users/{id}/contact/, GET /users/{id}/push-token/
 //	Handles:   CreateProfile, AddProfiles, DescribeUser, ForgetPushToken, SetStaff
 //	Sends:     DeactivateAccount
 //	Publishes: ProfileUpdated, PushTokenChanged
@@ -51,6 +51,7 @@ func (m *Module) Routes(r *web.Router) {
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "This is your profile."}, m.show)
 	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "Your profile is up to date."}, m.change)
 	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "Your account has been deactivated."}, m.leave)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/", Access: web.Staff, Message: "These are the users."}, m.list)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/", Access: web.Service, Message: "This is the user."}, m.showUser)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/contact/", Access: web.Service, Message: "This is how to reach the user."}, m.showContact)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/push-token/", Access: web.Service, Message: "This is the user's device token."}, m.showPushToken)

@@ -1,9 +1,9 @@
 // Package push delivers the messages of push.queue to the devices of users.
 //
 //	Owns:      schema push
-//	Serves:    nothing
+//	Serves:    POST /notifications/test/
 //	Handles:   AddRecipients
-//	Sends:     ForgetPushToken
+//	Sends:     DescribeUser, ForgetPushToken, SendPush
 //	Publishes: PushSent, PushSkipped, PushFailed
 //	Follows:   UserRegistered, UserDeactivated, UserReactivated, PushTokenChanged, PreferencesChanged
 //
@@ -14,10 +14,12 @@ package push
 
 import (
 	"log/slog"
+	"net/http"
 
 	"user-service/messaging"
 	"user-service/platform/cache"
 	"user-service/platform/postgres"
+	"user-service/platform/web"
 )
 
 // Module is push, wired.
@@ -49,6 +51,12 @@ func (m *Module) Subscribe() {
 	messaging.Follow(m.bus, m.userReactivated)
 	messaging.Follow(m.bus, m.pushTokenChanged)
 	messaging.Follow(m.bus, m.preferencesChanged)
+}
+
+// Routes adds the module's endpoints: one, for trying out deliveries. It is for callers to decide
+// whether there is such a thing.
+func (m *Module) Routes(r *web.Router) {
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/notifications/test/", Access: web.Bearer, Status: http.StatusAccepted, Message: "A notification is on its way to you."}, m.try)
 }
 
 // Breaker tells the consumer when the provider is away.

@@ -26,6 +26,7 @@ const (
 	TooLarge
 	UnsupportedType
 	RateLimited
+	TooSlow
 	Unavailable // a server this service needs is away; worth another try
 )
 

@@ -44,8 +44,10 @@ func (r *Router) behind(peer netip.Addr, forwarded []string) netip.Addr {
 	return peer
 }
 
-func (r *Router) trusts(address netip.Addr) bool {
-	return slices.ContainsFunc(r.trusted, func(p netip.Prefix) bool { return p.Contains(address) })
+func (r *Router) trusts(address netip.Addr) bool { return contains(r.trusted, address) }
+
+func contains(networks []netip.Prefix, address netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(address) })
 }
 
 // parseHop reads an address with or without a port.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"reflect"
 	"strings"
 	"unicode/utf8"
@@ -21,6 +22,7 @@ const maxBody = 1 << 20
 var (
 	errTooLarge = fault.New(fault.TooLarge, "body_too_large", "The body is larger than 1 MiB.")
 	errNotJSON  = fault.New(fault.UnsupportedType, "unsupported_media_type", "Send the body as `Content-Type: application/json`, UTF-8.")
+	errTooSlow  = fault.New(fault.TooSlow, "request_timeout", "The body came too slowly.")
 	errSyntax   = fault.New(fault.Invalid, "invalid_json", "The body is not valid JSON in UTF-8.")
 	errNoObject = fault.New(fault.Invalid, "invalid_json", "The body must be a JSON object.")
 )
@@ -63,6 +65,9 @@ func read(req *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(nil, req.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, errTooLarge
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, errTooSlow
 	}
 	if err != nil || !utf8.Valid(body) || !json.Valid(body) {
 		return nil, errSyntax

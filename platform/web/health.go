@@ -11,7 +11,7 @@ import (
 
 // Check asks one server for a sign of life.
 type Check struct {
-	Name     string // as shown: database, cache, broker
+	Name     string // as shown: database, cache, broker, …
 	Required bool   // without it nothing can be served: 503; otherwise the service is degraded
 	Probe    func(ctx context.Context) error
 }
@@ -40,13 +40,15 @@ type healthReport struct {
 	Checks    map[string]string `json:"checks,omitempty"` // up, down: no addresses, no error texts
 }
 
-// AddHealth serves /health/, /health/live/ and /health/ready/ below Base and without it.
-func (r *Router) AddHealth(service string, checks []Check) {
-	h := &health{service: service, checks: checks}
+// AddHealth serves below Base and without it: /health/ on the servers behind the service, /health/ready/
+// on what this process needs to do its part, and /health/live/ on the process alone. Who is not ready
+// gets no more requests, so ready must not judge what another process would not have either.
+func (r *Router) AddHealth(service string, overall, ready []Check) {
+	all, part := &health{service: service, checks: overall}, &health{service: service, checks: ready}
 	for _, base := range []string{Base, ""} {
-		r.add(Endpoint{Method: http.MethodGet, Path: "/health/"}, base, h.overall)
-		r.add(Endpoint{Method: http.MethodGet, Path: "/health/ready/"}, base, h.overall)
-		r.add(Endpoint{Method: http.MethodGet, Path: "/health/live/"}, base, h.live)
+		r.add(Endpoint{Method: http.MethodGet, Path: "/health/"}, base, all.show)
+		r.add(Endpoint{Method: http.MethodGet, Path: "/health/ready/"}, base, part.show)
+		r.add(Endpoint{Method: http.MethodGet, Path: "/health/live/"}, base, all.live)
 	}
 }
 
@@ -55,7 +57,7 @@ func (h *health) live(w http.ResponseWriter, _ *http.Request) {
 	writeReport(w, "The process is alive.", report)
 }
 
-func (h *health) overall(w http.ResponseWriter, req *http.Request) {
+func (h *health) show(w http.ResponseWriter, req *http.Request) {
 	report := h.report(req.Context())
 	if report.Status == "unhealthy" {
 		refusal(fault.Away(nil), report).send(w)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -32,7 +33,8 @@ type report struct {
 func healthOf(t *testing.T, path string, database, broker func(context.Context) error) (int, report, http.Header) {
 	t.Helper()
 	r := web.NewRouter(web.Settings{Log: slog.New(slog.DiscardHandler)})
-	r.AddHealth("user-service", []web.Check{{Name: "database", Required: true, Probe: database}, {Name: "broker", Probe: broker}})
+	all := []web.Check{{Name: "database", Required: true, Probe: database}, {Name: "broker", Probe: broker}}
+	r.AddHealth("user-service", all, all[:1])
 	w := httptest.NewRecorder()
 	r.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 	var got report
@@ -46,7 +48,7 @@ func down(context.Context) error { return errors.New("dial 10.0.0.1: refused") }
 
 func TestHealthIsThatOfTheServersBehindIt(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"/health", "/health/", "/health/ready/", "/api/v1/health/", "/api/v1/health/ready"} {
+	for _, path := range []string{"/health", "/health/", "/api/v1/health/", "/api/v1/health"} {
 		status, got, _ := healthOf(t, path, up, up)
 		require.Equal(t, 200, status, path)
 		require.Equal(t, "healthy", got.Data.Status)
@@ -70,6 +72,21 @@ func TestHealthIsThatOfTheServersBehindIt(t *testing.T) {
 	require.Equal(t, "healthy", got.Data.Status)
 }
 
+func TestProcessIsReadyWhenItCanDoItsPart(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/health/ready", "/health/ready/", "/api/v1/health/ready/"} {
+		status, got, _ := healthOf(t, path, up, down)
+		require.Equal(t, 200, status, path)
+		require.Equal(t, "healthy", got.Data.Status, "the broker is not asked")
+		require.Equal(t, map[string]string{"database": "up"}, got.Data.Checks)
+
+		status, got, header := healthOf(t, path, down, up)
+		require.Equal(t, 503, status, path)
+		require.Equal(t, []string{"unavailable", "unhealthy"}, []string{got.Error, got.Data.Status})
+		require.NotEmpty(t, header.Get("Retry-After"))
+	}
+}
+
 func TestHealthCheckIsBoundedAndSharedForAMoment(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
@@ -81,7 +98,7 @@ func TestHealthCheckIsBoundedAndSharedForAMoment(t *testing.T) {
 		return nil
 	}
 	r := web.NewRouter(web.Settings{Log: slog.New(slog.DiscardHandler)})
-	r.AddHealth("user-service", []web.Check{{Name: "broker", Probe: hang}})
+	r.AddHealth("user-service", []web.Check{{Name: "broker", Probe: hang}}, nil)
 	start := time.Now()
 	for range 20 {
 		w := httptest.NewRecorder()
@@ -114,7 +131,7 @@ func TestServerFinishesWhatIsInFlight(t *testing.T) {
 		}
 		defer func() { _ = resp.Body.Close() }()
 		text, _ := io.ReadAll(resp.Body)
-		answered <- string(text)
+		answered <- fmt.Sprintf("%s, closed: %t", text, resp.Close)
 	}()
 	<-begun
 	cancel()
@@ -126,6 +143,6 @@ func TestServerFinishesWhatIsInFlight(t *testing.T) {
 		return err != nil
 	}, 5*time.Second, 5*time.Millisecond, "no new connections")
 	close(release)
-	require.Equal(t, "finished", <-answered)
+	require.Equal(t, "finished, closed: true", <-answered, "no further request comes over this connection")
 	require.NoError(t, <-ended)
 }

@@ -48,6 +48,9 @@ type List[T any] struct {
 	Items []T
 	Total int // on all pages
 	Page  Page
+
+	Estimated bool // Total is about right: it would take too long to count
+	Reach     int  // how many of Total can be paged to; all when left out
 }
 
 // Meta says which part of a list a reply is.
@@ -58,15 +61,22 @@ type Meta struct {
 	TotalPages  int  `json:"total_pages"`
 	HasNext     bool `json:"has_next"`
 	HasPrevious bool `json:"has_previous"`
+
+	TotalIsEstimate bool `json:"total_is_estimate,omitempty"`
 }
 
 func (l List[T]) list() (items any, meta *Meta) {
-	pages := (l.Total + l.Page.Limit - 1) / l.Page.Limit
+	reached := l.Total
+	if l.Reach > 0 {
+		reached = min(reached, l.Reach)
+	}
+	pages := (reached + l.Page.Limit - 1) / l.Page.Limit
 	if l.Items == nil {
 		l.Items = []T{} // as JSON: none, not null
 	}
 	return l.Items, &Meta{
 		Total: l.Total, Limit: l.Page.Limit, Page: l.Page.Number, TotalPages: pages,
 		HasNext: l.Page.Number < pages, HasPrevious: l.Page.Number > 1,
+		TotalIsEstimate: l.Estimated,
 	}
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -70,26 +71,37 @@ func Observe(next http.Handler, log *slog.Logger, registry prometheus.Registerer
 		w.Header().Set(correlationHeader, ids.Correlation)
 		reply := &recorder{ResponseWriter: w}
 
-		serve(reply, req.WithContext(ctx), next, log)
+		torn := serve(reply, req.WithContext(ctx), next, log)
 
 		took := time.Since(start)
 		seconds.WithLabelValues(method(req), seen.route, strconv.Itoa(reply.status)).Observe(took.Seconds())
 		log.LogAttrs(ctx, slog.LevelInfo, "request", append(seen.whose(),
 			slog.String("method", method(req)), slog.String("route", seen.route), slog.Int("status", reply.status),
 			slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int("bytes", reply.bytes))...)
+		if torn {
+			panic(http.ErrAbortHandler) // net/http's word for hanging up
+		}
 	})
 }
 
-func serve(w *recorder, req *http.Request, next http.Handler, log *slog.Logger) {
+// serve tells whether the reply is torn: its end would look whole to the client.
+func serve(w *recorder, req *http.Request, next http.Handler, log *slog.Logger) (torn bool) {
 	defer func() {
-		if p := recover(); p != nil {
+		p := recover()
+		if p == nil {
+			return
+		}
+		cause, _ := p.(error)
+		wanted := errors.Is(cause, http.ErrAbortHandler)
+		if torn = wanted || w.status != 0; !wanted {
 			log.ErrorContext(req.Context(), "panic", "panic", p, "stack", string(debug.Stack()))
-			if w.status == 0 {
-				refusal(fault.From(nil), nil).send(w)
-			}
+		}
+		if !torn {
+			refusal(fault.From(nil), nil).send(w)
 		}
 	}()
 	next.ServeHTTP(w, req)
+	return false
 }
 
 // Unwrap is for http.ResponseController.

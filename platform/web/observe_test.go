@@ -3,6 +3,7 @@ package web_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -16,10 +17,16 @@ import (
 	"user-service/platform/web"
 )
 
-func observe(handler http.HandlerFunc) (*face, *httptest.ResponseRecorder) {
-	f := &face{log: new(bytes.Buffer), registry: prometheus.NewRegistry()}
+func observe(handler http.HandlerFunc) (f *face, w *httptest.ResponseRecorder) {
+	defer func() {
+		p := recover()
+		if cause, _ := p.(error); p != nil && !errors.Is(cause, http.ErrAbortHandler) { // which has a server hang up
+			panic(p)
+		}
+	}()
+	f = &face{log: new(bytes.Buffer), registry: prometheus.NewRegistry()}
 	f.Handler = web.Observe(handler, logging.New(f.log, slog.LevelInfo, false), f.registry)
-	w := httptest.NewRecorder()
+	w = httptest.NewRecorder()
 	f.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	return f, w
 }

@@ -34,6 +34,7 @@ var statuses = map[fault.Kind]int{
 	fault.TooLarge:         http.StatusRequestEntityTooLarge,
 	fault.UnsupportedType:  http.StatusUnsupportedMediaType,
 	fault.RateLimited:      http.StatusTooManyRequests,
+	fault.TooSlow:          http.StatusRequestTimeout,
 	fault.Unavailable:      http.StatusServiceUnavailable,
 }
 

@@ -18,7 +18,7 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, gra
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       120 * time.Second,
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    60 << 10, // and 4 KiB more, which net/http allows
 
 		DisableGeneralOptionsHandler: true, // its empty 200 has no envelope
 	}

@@ -41,6 +41,7 @@ const token = "good-token"
 // face is a router with an endpoint for each thing that can happen.
 type face struct {
 	http.Handler
+	router   *web.Router
 	log      *bytes.Buffer
 	registry *prometheus.Registry
 }
@@ -109,6 +110,7 @@ func newFace() *face {
 	})
 	add("GET", "/away/", web.Open, func(context.Context, web.None) (any, error) { return nil, fault.Away(errors.New("secret cause")) })
 	add("GET", "/unencodable/", web.Open, func(context.Context, web.None) (any, error) { return func() {}, nil })
+	f.router = r
 	f.Handler = web.Observe(r, log, f.registry)
 	return f
 }

@@ -1,0 +1,94 @@
+package profile
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"user-service/messaging/commands"
+	"user-service/platform/fault"
+	"user-service/platform/web"
+)
+
+const (
+	// reach is how many users of a list a client can page to, and how many are counted: to skip or to
+	// count the first half of a million takes the database longer than anybody wants to wait.
+	reach = 10_000
+
+	maxSearch      = 255 // characters, as a name
+	maxSearchWords = 5   // each is looked up
+)
+
+// orderings are what `ordering` may say, without the `-` that turns it around. The first is the default.
+var orderings = []struct{ name, expression string }{
+	{"created_at", "created_at"},
+	{"email", byEmail},
+	{"name", "lower(name)"},
+}
+
+const byEmail = `lower(email) COLLATE "C"` // as its index has it
+
+// listQuery is what the staff asks for, CONTRACT "Routes".
+type listQuery struct {
+	Page     web.Page `query:"page"`
+	Search   string   `query:"search"`
+	Active   *bool    `query:"is_active"`
+	Verified *bool    `query:"email_verified"`
+	Ordering *string  `query:"ordering"`
+}
+
+func (q *listQuery) validate() error {
+	fields := fault.Fields{}
+	q.Search = strings.TrimSpace(q.Search)
+	if utf8.RuneCountInString(q.Search) > maxSearch {
+		fields.Add("search", "Must be at most 255 characters long.")
+	}
+	if len(strings.Fields(q.Search)) > maxSearchWords {
+		fields.Add("search", "Must be at most 5 words.")
+	}
+	if q.orderBy() == "" {
+		fields.Add("ordering", "Must be one of "+strings.Join(acceptedOrderings(), ", ")+".")
+	}
+	if q.Page.Offset() >= reach {
+		fields.Add("page", "Only the first 10000 users of a list can be reached. Narrow it down, or turn its order around.")
+	}
+	return fields.Err()
+}
+
+// orderBy is empty for an ordering there is not. The id makes it total, so that no user is on two pages.
+func (q *listQuery) orderBy() string {
+	wanted := "-created_at"
+	if q.Ordering != nil {
+		wanted = *q.Ordering
+	}
+	name, down := strings.CutPrefix(wanted, "-")
+	for _, o := range orderings {
+		if o.name == name && down {
+			return o.expression + " DESC, id DESC"
+		} else if o.name == name {
+			return o.expression + ", id"
+		}
+	}
+	return ""
+}
+
+func acceptedOrderings() (all []string) {
+	for _, o := range orderings {
+		all = append(all, o.name, "-"+o.name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (m *Module) list(ctx context.Context, q listQuery) (web.List[commands.User], error) {
+	if err := q.validate(); err != nil {
+		return web.List[commands.User]{}, err
+	}
+	rows, total, estimated, err := m.store.list(ctx, q)
+	users := make([]commands.User, len(rows))
+	for i, u := range rows {
+		users[i] = u.view()
+	}
+	return web.List[commands.User]{Items: users, Total: total, Page: q.Page, Estimated: estimated, Reach: reach}, err
+}
