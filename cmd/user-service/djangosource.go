@@ -26,6 +26,7 @@ type djangoUser struct {
 	PushAllowed   bool       `db:"push_allowed"`
 	CreatedAt     *time.Time `db:"created_at"`
 	UpdatedAt     *time.Time `db:"updated_at"`
+	OddTime       bool       `db:"odd_time"`
 }
 
 // djangoColumn is a value that is wanted, under any name that versions of the original gave it.
@@ -120,7 +121,26 @@ func djangoQuery(there map[string][]string) (query string, lacks []string, err e
 		}
 		values = append(values, value)
 	}
+	values = append(values, oddTime(there["users"]))
 	return `SELECT ` + strings.Join(values, ", ") + from + ` ORDER BY created_at NULLS LAST, id`, lacks, nil
+}
+
+// inRange is true for the times that JSON can say; infinity is none of them.
+func (c djangoColumn) inRange(name string) string {
+	return fmt.Sprintf("%s.%s::timestamptz BETWEEN '0001-01-02' AND '9999-12-30'", c.table, name)
+}
+
+// oddTime tells the users of which a time is left out.
+func oddTime(there []string) string {
+	odd := []string{"false"}
+	for _, c := range djangoColumns {
+		for _, name := range c.names {
+			if c.kind == "timestamptz" && slices.Contains(there, name) {
+				odd = append(odd, "NOT "+c.inRange(name))
+			}
+		}
+	}
+	return "coalesce(" + strings.Join(odd, " OR ") + ", false) AS odd_time"
 }
 
 // value is the expression for the column in a table that has these.
@@ -130,6 +150,9 @@ func (c djangoColumn) value(there []string) (sql string, found bool) {
 		usual = "''"
 	}
 	for _, name := range c.names {
+		if slices.Contains(there, name) && c.kind == "timestamptz" {
+			return fmt.Sprintf("CASE WHEN %s THEN %s.%s::timestamptz END AS %s", c.inRange(name), c.table, name, c.as), true
+		}
 		if slices.Contains(there, name) {
 			return fmt.Sprintf("coalesce(%s.%s::%s, %s) AS %s", c.table, name, c.kind, usual, c.as), true
 		}

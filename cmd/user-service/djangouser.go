@@ -1,7 +1,6 @@
 package main
 
 import (
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -21,11 +20,9 @@ const (
 	emailTaken   = "another account has the address, perhaps in other case"
 	nameMended   = "name mended: it was empty, too long or had control characters"
 	tokenDropped = "push token dropped: too long, or not of visible ASCII characters"
-	hashUnknown  = "password of an unknown kind kept: signs in after a reset"
+	hashUnknown  = "password of an unknown kind or cost kept: signs in after a reset"
+	timeMended   = "time mended: it was infinite, or of no year from 1 to 9999"
 )
-
-// djangoHashes are the kinds of password this service can check.
-var djangoHashes = []string{"pbkdf2_sha256$", "bcrypt$", "bcrypt_sha256$", "argon2$", "$argon2id$"}
 
 // unusable is what Django writes for an account without a password.
 const unusable = "!"
@@ -58,12 +55,14 @@ func (u djangoUser) account(now time.Time) (account auth.NewAccount, mended []st
 	}
 	if u.Password == "" {
 		account.Hash = unusable
-	} else if !strings.HasPrefix(u.Password, unusable) &&
-		!slices.ContainsFunc(djangoHashes, func(kind string) bool { return strings.HasPrefix(u.Password, kind) }) {
+	} else if !strings.HasPrefix(u.Password, unusable) && !auth.CanVerify(u.Password) {
 		mended = append(mended, hashUnknown)
 	}
 	if u.CreatedAt != nil {
 		account.CreatedAt = *u.CreatedAt
+	}
+	if u.OddTime {
+		mended = append(mended, timeMended)
 	}
 	account.UpdatedAt = account.CreatedAt
 	if u.UpdatedAt != nil {

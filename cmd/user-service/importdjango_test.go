@@ -353,3 +353,22 @@ func TestImportSaysWhatIsWrongWithItsSourceAndNotItsPassword(t *testing.T) {
 	require.Contains(t, out, "unexpected argument postgres://…@127.0.0.1/users")
 	require.NotContains(t, out, "hidden-secret")
 }
+
+// TestImportMendsTimesAndNamesPasswordsNobodyCanCheck takes what Django or somebody's SQL may have left.
+func TestImportMendsTimesAndNamesPasswordsNobodyCanCheck(t *testing.T) {
+	t.Parallel()
+	s, d := newStack(t), newDjango(t, djangoTables)
+	for n, created := range []string{"infinity", "-infinity", "0044-03-15 BC", "12025-01-01", "2024-02-29"} {
+		d.exec(`UPDATE users SET created_at = $2::timestamptz WHERE id = $1`, d.add(fmt.Sprintf("time%d@example.com", n), "T", nil), created)
+	}
+	for n, hash := range []string{
+		"pbkdf2_sha256$9000000$salt$aGFzaA==", "bcrypt$$2b$16$abcdefghijklmnopqrstuvabcdefghijklmnopqrstuvabcdefghi",
+		"argon2$argon2i$v=19$m=102400,t=2,p=8$c2FsdA$aGFzaA", "pbkdf2_sha256$many$salt$x", "pbkdf2_sha1$1$salt$aGFzaA==",
+	} {
+		d.exec(`UPDATE users SET password = $2 WHERE id = $1`, d.add(fmt.Sprintf("hash%d@example.com", n), "H", nil), hash)
+	}
+	out := s.importFrom(t, d)
+	require.Equal(t, []int{10, 4, 5}, []int{figure(t, out, "imported"), figure(t, out, timeMended), figure(t, out, hashUnknown)}, out)
+	require.Equal(t, 4, count(t, s.open(t), `SELECT count(*) FROM auth.accounts WHERE email LIKE 'time%' AND created_at > now() - interval '1 hour'`))
+	require.Equal(t, 1, count(t, s.open(t), `SELECT count(*) FROM auth.accounts WHERE created_at = '2024-02-29'`))
+}

@@ -314,3 +314,19 @@ func TestLimitsCanBeSwitchedOff(t *testing.T) {
 		require.Empty(t, r.Header.Get("RateLimit-Limit"))
 	}
 }
+
+// TestStrangerAtOneAddressKeepsNobodyOut has somebody guess and ask for resets at full pace, while the
+// owner comes from an address that the account does not know.
+func TestStrangerAtOneAddressKeepsNobodyOut(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i := s.start(t, limited)
+	email := i.registered(visitor())
+	stranger := visitor()
+	servertest.Eventually(t, func() bool { return i.loginFrom(stranger, email, "wrong").Status == 429 }, "the stranger is slowed")
+	reset := fmt.Sprintf(`{"email": %q}`, email)
+	servertest.Eventually(t, func() bool { return i.callFrom(stranger, "POST", resetPath, reset).Status == 429 }, "there too")
+	require.Equal(t, 200, i.callFrom(visitor(), "POST", resetPath, reset).Status, "always the same")
+	require.Equal(t, 200, i.loginFrom(visitor(), email, goodPassword).Status)
+	require.Positive(t, count(t, s.open(t), `SELECT count(*) FROM auth.audit_log WHERE action = 'login_refused'`))
+}

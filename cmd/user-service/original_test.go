@@ -25,6 +25,7 @@ import (
 
 	"user-service/modules/auth"
 	"user-service/platform/servertest"
+	"user-service/platform/web"
 )
 
 // TestDjangosPasswordsSignInAndAreUpgraded stores what an import brings.
@@ -250,4 +251,21 @@ func TestOriginalsTokenOfWhoIsImportedInactiveIsRefused(t *testing.T) {
 	require.Equal(t, 401, i.call("GET", "/api/v1/users/me/", token, nil).Status)
 	_, r := i.refresh(originalToken(t, s, id, "refresh", time.Now().Add(-time.Minute)))
 	require.Equal(t, 401, r.Status)
+}
+
+// TestOriginalsTokenIssuedToAnInactiveAccountIsRefused: the original service does not know of its end.
+func TestOriginalsTokenIssuedToAnInactiveAccountIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i := s.start(t)
+	k := i.register()
+	require.Equal(t, 200, i.call("DELETE", "/api/v1/users/me/", k.AccessToken, nil).Status)
+	s.exec(t, `UPDATE auth.revocations SET revoked_at = revoked_at - interval '1 hour'`)
+	token := originalToken(t, s, k.id(), "access", time.Now())
+	for _, route := range s.start(t).app.router.Routes() { // one that reads the revocations as they are now
+		if route.Access == web.Bearer {
+			r := i.call(route.Method, "/api/v1"+strings.ReplaceAll(route.Path, "{id}", uuid.NewString()), token, map[string]any{})
+			require.Equal(t, "token_invalid", r.Error, "%s %s", route.Method, route.Path)
+		}
+	}
 }

@@ -186,7 +186,7 @@ func TestEndsOfOneAccountDoNotDeadlock(t *testing.T) {
 			func(i *instance) reply { _, r := i.refresh(one.RefreshToken); return r },
 			func(i *instance) reply { _, r := i.refresh(two.RefreshToken); return r },
 			func(i *instance) reply {
-				return i.call("PATCH", "/api/v1/users/"+k.id()+"/", admin.AccessToken, map[string]any{"is_active": round%2 == 0})
+				return i.call("PATCH", "/api/v1/users/"+k.id()+"/", admin.AccessToken, map[string]any{"is_active": round%2 == 0, "is_staff": round%2 == 0})
 			},
 		} {
 			all.Go(func() { ask(instances[n%2]) })
@@ -194,12 +194,47 @@ func TestEndsOfOneAccountDoNotDeadlock(t *testing.T) {
 		all.Wait()
 		s.exec(t, `UPDATE auth.accounts SET password = (SELECT password FROM auth.accounts WHERE id = $1) WHERE id = $2`, admin.id(), k.id())
 	}
+	s.requireNoDeadlock(t, instances[:]...)
+}
+
+// TestStaffAndUserMeetingAtOneUserDoNotDeadlock, whichever rows either of them changes.
+func TestStaffAndUserMeetingAtOneUserDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i := s.start(t)
+	admin, k := s.staff(i), i.register()
+	var all sync.WaitGroup
+	for n := range 4 {
+		all.Go(func() {
+			for round := range 40 {
+				on := round%2 == 0
+				switch n {
+				case 0:
+					i.call("PATCH", "/api/v1/users/"+k.id()+"/", admin.AccessToken, map[string]any{"is_active": true, "is_staff": on})
+				case 1:
+					i.call("PATCH", "/api/v1/users/"+k.id()+"/", admin.AccessToken, map[string]any{"is_active": on, "is_staff": on})
+				case 2:
+					i.call("PATCH", "/api/v1/users/preferences/", originalToken(t, s, k.id(), "access", time.Now()), map[string]any{"email": on})
+				case 3:
+					i.call("PATCH", "/api/v1/users/me/", originalToken(t, s, k.id(), "access", time.Now()), map[string]any{"push_token": uuid.NewString()})
+				}
+			}
+		})
+	}
+	all.Wait()
+	s.requireNoDeadlock(t, i)
+}
+
+// requireNoDeadlock stops the instances and asks the database, which learns of it from connections
+// that end.
+func (s *stack) requireNoDeadlock(t *testing.T, instances ...*instance) {
+	t.Helper()
 	for _, i := range instances {
 		i.stop()
 	}
 	db := s.open(t)
 	servertest.Eventually(t, func() bool {
 		return count(t, db, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`) == 0
-	}, "every connection has ended, so told its figures")
+	}, "every connection has ended")
 	require.Zero(t, count(t, db, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`))
 }

@@ -47,6 +47,9 @@ func readHash(hash string) comparison {
 	return nil
 }
 
+// CanVerify reports whether there can be a password for a hash that Django made.
+func CanVerify(hash string) bool { return readHash(hash) != nil }
+
 // outdated reports whether a hash is not of the kind that we make, or a weaker one.
 func outdated(hash string) bool {
 	h, ok := parseArgon2(strings.TrimPrefix(hash, "$"))

@@ -13,19 +13,20 @@ import (
 // whole office.
 var perAddress = struct{ login, register, refresh, mail, token, change ratelimit.Limit }{
 	login:    perMinute("login", 30, 30),
-	register: perMinute("register", 10, 20),
+	register: perMinute("register", 10, 60),
 	refresh:  perMinute("refresh", 60, 60),
 	mail:     perMinute("mail", 5, 10), // asking for a mailed token
 	token:    perMinute("token", 20, 20),
 	change:   perMinute("change", 10, 20),
 }
 
-// mailsTo is how often a mail to one address of e-mail may be asked for, by all together.
-var mailsTo = perMinute("mails to", 5, 5)
-
 // guesses is how often the password of an account may be wrong: a guesser has 2,900 a day, an owner
-// who mistypes waits half a minute at the most.
-var guesses = perMinute("guesses", 2, 10)
+// who mistypes waits half a minute at the most. Of what all strangers share, one network may use up
+// a half.
+var (
+	guesses         = perMinute("guesses", 2, 10)
+	guessesFromHere = perMinute("guesses from here", 1, 5)
+)
 
 // knownFor is how long an address is known from which somebody signed in.
 const (
@@ -42,14 +43,20 @@ func perMinute(name string, rate, burst int) ratelimit.Limit {
 // number at once are no more guesses.
 //
 // An address from which the account was signed in to before has a limit of its own. All others share
-// one, which a stranger can keep used up, but never against an owner who comes from where they came
-// from before, or who resets the password.
+// one, which strangers on many networks can keep used up, but never against an owner who comes from
+// where they came from before, or who resets the password.
 func (m *Module) guess(ctx context.Context, a account, email, password string) (right bool, err error) {
 	key := a.ID
 	if key == "" { // slowed like any other
 		key = "unknown " + strings.ToLower(email)
 	}
-	if here := fromHere(ctx, key); m.limiter.Remembers(ctx, known, here) {
+	here := fromHere(ctx, key)
+	stranger := !m.limiter.Remembers(ctx, known, here)
+	if stranger {
+		if err := m.limiter.Take(ctx, guessesFromHere, here).Err(); err != nil {
+			return false, err
+		}
+	} else {
 		key = here
 	}
 	if err := m.limiter.Take(ctx, guesses, key).Err(); err != nil {
@@ -59,6 +66,9 @@ func (m *Module) guess(ctx context.Context, a account, email, password string) (
 	right = match && a.IsActive // the right password of an inactive account must not show
 	if right || err != nil {
 		m.limiter.GiveBack(ctx, guesses, key)
+		if stranger {
+			m.limiter.GiveBack(ctx, guessesFromHere, here)
+		}
 	}
 	return right, err
 }
@@ -72,6 +82,7 @@ func (m *Module) knowAddress(ctx context.Context, accountID string) {
 func (m *Module) forgiveGuesses(ctx context.Context, accountID string) {
 	m.limiter.Lift(ctx, guesses, accountID)
 	m.limiter.Lift(ctx, guesses, fromHere(ctx, accountID))
+	m.limiter.Lift(ctx, guessesFromHere, fromHere(ctx, accountID))
 	m.knowAddress(ctx, accountID)
 }
 

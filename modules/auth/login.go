@@ -29,6 +29,9 @@ func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
 	}
 	right, err := m.guess(ctx, account, email, in.Password)
 	if err != nil {
+		if fault.From(err).Kind == fault.RateLimited {
+			err = errors.Join(m.record(ctx, entry{action: "login_refused", accountID: account.ID}), err)
+		}
 		return signedIn{}, err
 	}
 	if !right {

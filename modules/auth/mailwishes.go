@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"time"
 
 	"user-service/platform/correlation"
@@ -32,9 +31,6 @@ func (m *Module) wish(ctx context.Context, in addressed, of purpose) (web.None, 
 	fields := fault.Fields{}
 	email := rules.Email(fields, "email", in.Email)
 	if err := fields.Err(); err != nil {
-		return web.None{}, err
-	}
-	if err := m.limiter.Take(ctx, mailsTo, string(of)+" "+strings.ToLower(email)).Err(); err != nil {
 		return web.None{}, err
 	}
 	client := identity.ClientFrom(ctx)

@@ -39,11 +39,15 @@ type ServiceKey struct {
 type serviceKeys struct {
 	db *postgres.DB
 
-	mu     sync.Mutex
-	names  map[[sha256.Size]byte]string
-	loaded time.Time
-	used   map[string]time.Time // name → last use that is not written yet
+	mu      sync.Mutex
+	keys    map[[sha256.Size]byte]usedKey
+	loaded  time.Time
+	failed  time.Time // when it was last tried in vain, and why
+	failure error
+	used    map[string]time.Time // id → last use that is not written yet
 }
+
+type usedKey struct{ id, name string }
 
 func newServiceKeys(db *postgres.DB) *serviceKeys {
 	return &serviceKeys{db: db, used: map[string]time.Time{}}
@@ -95,35 +99,43 @@ func (m *Module) RevokeServiceKey(ctx context.Context, name string) error {
 
 // judge is the identity.Authority's word on keys.
 func (k *serviceKeys) judge(ctx context.Context, key string) (identity.Principal, error) {
+	asked := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if time.Since(k.loaded) > keysTrusted {
+		if k.failed.After(asked) { // somebody tried for all who waited
+			return identity.Principal{}, k.failure
+		}
 		if err := k.load(ctx); err != nil {
+			k.failed, k.failure = time.Now(), err
 			return identity.Principal{}, err
 		}
 	}
-	name, known := k.names[sha256.Sum256([]byte(key))]
+	found, known := k.keys[sha256.Sum256([]byte(key))]
 	if !known {
 		return identity.Principal{}, identity.ErrServiceKeyInvalid
 	}
-	k.used[name] = time.Now()
-	return identity.Principal{Service: name}, nil
+	k.used[found.id] = time.Now()
+	return identity.Principal{Service: found.name}, nil
 }
 
 func (k *serviceKeys) load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout) // not only for this caller
+	defer cancel()
 	asked := time.Now()
 	var rows []struct {
+		ID   string `db:"id"`
 		Hash []byte `db:"hash"`
 		Name string `db:"name"`
 	}
-	if err := k.db.Select(ctx, &rows, `SELECT hash, name FROM auth.service_keys WHERE revoked_at IS NULL`); err != nil {
+	if err := k.db.Select(ctx, &rows, `SELECT id, hash, name FROM auth.service_keys WHERE revoked_at IS NULL`); err != nil {
 		return err
 	}
-	names := make(map[[sha256.Size]byte]string, len(rows))
+	keys := make(map[[sha256.Size]byte]usedKey, len(rows))
 	for _, row := range rows {
-		names[[sha256.Size]byte(row.Hash)] = row.Name
+		keys[[sha256.Size]byte(row.Hash)] = usedKey{row.ID, row.Name}
 	}
-	k.names, k.loaded = names, asked
+	k.keys, k.loaded = keys, asked
 	return nil
 }
 
@@ -150,15 +162,15 @@ func (k *serviceKeys) noteUse(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	names, times := make([]string, 0, len(k.used)), make([]time.Time, 0, len(k.used))
-	for name, at := range k.used {
-		names, times = append(names, name), append(times, at)
+	ids, times := make([]string, 0, len(k.used)), make([]time.Time, 0, len(k.used))
+	for id, at := range k.used {
+		ids, times = append(ids, id), append(times, at)
 	}
 	_, err := k.db.Exec(ctx, `
 		UPDATE auth.service_keys k SET last_used_at = u.at
-		FROM unnest($1::text[], $2::timestamptz[]) AS u (name, at)
-		WHERE k.name = u.name AND k.revoked_at IS NULL AND coalesce(k.last_used_at < u.at, true)`,
-		postgres.Array(names), postgres.Array(times))
+		FROM unnest($1::uuid[], $2::timestamptz[]) AS u (id, at)
+		WHERE k.id = u.id AND coalesce(k.last_used_at < u.at, true)`,
+		postgres.Array(ids), postgres.Array(times))
 	if err == nil {
 		clear(k.used)
 	}

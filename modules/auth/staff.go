@@ -27,13 +27,13 @@ func (m *Module) changeAccount(ctx context.Context, in staffPatch) (commands.Use
 		if err != nil {
 			return user, orNoSuchUser(err)
 		}
-		if in.IsStaff != nil && *in.IsStaff != a.IsStaff {
-			if err := m.setStaff(ctx, a.ID, *in.IsStaff); err != nil {
+		if in.IsActive != nil { // first: it locks preferences, and both lock the profile
+			if err := m.setActive(ctx, a.ID, principal.UserID, *in.IsActive); err != nil {
 				return user, err
 			}
 		}
-		if in.IsActive != nil {
-			if err := m.setActive(ctx, a.ID, principal.UserID, *in.IsActive); err != nil {
+		if in.IsStaff != nil && *in.IsStaff != a.IsStaff {
+			if err := m.setStaff(ctx, a.ID, *in.IsStaff); err != nil {
 				return user, err
 			}
 		}

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 
+	"user-service/platform/identity"
 	"user-service/platform/postgres"
 )
 
@@ -55,6 +56,16 @@ func (s store) upgradePassword(ctx context.Context, id, old, upgraded string) (r
 func (s store) isStaff(ctx context.Context, id string) (staff bool, err error) {
 	err = s.db.Get(ctx, &staff, `SELECT coalesce((SELECT is_staff AND is_active FROM auth.accounts WHERE id = $1), false)`, id)
 	return staff, err
+}
+
+// mustBeActive refuses who has no account, or one that is not active.
+func (s store) mustBeActive(ctx context.Context, id string) error {
+	var active bool
+	err := s.db.Get(ctx, &active, `SELECT is_active FROM auth.accounts WHERE id = $1`, id)
+	if err == nil && !active {
+		return identity.ErrTokenInvalid
+	}
+	return orTokenInvalid(err)
 }
 
 // setActive reports false when nothing changed, also when there is no such account.

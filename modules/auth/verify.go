@@ -11,7 +11,8 @@ func (m *Module) Authority() identity.Authority {
 	return identity.Authority{Token: m.verifyToken, Key: m.serviceKeys.judge, Staff: m.store.isStaff}
 }
 
-// verifyToken asks no server, unless what this instance knows of revocations is older than a second.
+// verifyToken asks no server, unless what this instance knows of revocations is older than a second,
+// or the token is the original service's.
 func (m *Module) verifyToken(ctx context.Context, token string) (identity.Principal, error) {
 	c, err := m.tokens.access(token)
 	if err != nil {
@@ -24,6 +25,9 @@ func (m *Module) verifyToken(ctx context.Context, token string) (identity.Princi
 	principal := identity.Principal{UserID: c.UserID, SessionID: c.SessionID}
 	if revoked {
 		return principal, identity.ErrTokenInvalid
+	}
+	if c.SessionID == "" { // the original service goes on issuing tokens to whom this one has deactivated
+		return principal, m.store.mustBeActive(ctx, c.UserID)
 	}
 	return principal, nil
 }
