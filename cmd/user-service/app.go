@@ -154,16 +154,11 @@ func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *ap
 	if a.replies, err = idempotency.New(a.db, c.SecretKey); err != nil {
 		return nil, err
 	}
-	a.router = web.NewRouter(web.Settings{
+	if a.router, err = a.newRouter(web.Settings{
 		Authority: a.auth.Authority(), Limiter: a.limiter, Replies: a.replies, TrustedProxies: c.TrustedProxies, Log: log,
-	})
-	for _, module := range []interface{ Routes(*web.Router) }{a.auth, a.profile, a.preferences} {
-		module.Routes(a.router)
+	}, a.overall(), a.ready()); err != nil {
+		return nil, err
 	}
-	if c.TestNotifications {
-		a.push.Routes(a.router)
-	}
-	a.router.AddHealth("user-service", a.overall(), a.ready())
 	return a, a.listen(ctx)
 }
 

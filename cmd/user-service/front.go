@@ -8,6 +8,19 @@ import (
 	"user-service/platform/web"
 )
 
+// newRouter has all that is served, and the document that describes it.
+func (k *core) newRouter(s web.Settings, overall, ready []web.Check) (*web.Router, error) {
+	r := web.NewRouter(s)
+	for _, module := range []interface{ Routes(*web.Router) }{k.auth, k.profile, k.preferences} {
+		module.Routes(r)
+	}
+	if k.config.TestNotifications {
+		k.push.Routes(r)
+	}
+	r.AddHealth("user-service", overall, ready)
+	return r, addDocument(r)
+}
+
 // guarded is the API for everybody.
 func (a *app) guarded() http.Handler {
 	return web.Guard(a.router, web.Guarding{

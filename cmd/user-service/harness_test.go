@@ -138,6 +138,9 @@ func (i *instance) do(req *http.Request) reply {
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(i.t, err)
+	described, err := described()
+	require.NoError(i.t, err)
+	described.judge(i.t, req, resp.StatusCode, resp.Header, text)
 	r := reply{Status: resp.StatusCode, Header: resp.Header}
 	require.NoError(i.t, json.Unmarshal(text, &r), "no envelope: %s", text)
 	require.Equal(i.t, resp.StatusCode < 400, r.Success, "%s", text)

@@ -75,7 +75,7 @@ func (d *django) add(email, name string, token *string) (id string) {
 	id = uuid.NewString()
 	d.exec(`
 		INSERT INTO users (id, password, email, name, push_token, is_active, is_staff, email_verified, is_superuser, created_at, updated_at)
-		VALUES ($1, 'pbkdf2_sha256$1$s$h', $2, $3, $4, true, false, true, false, clock_timestamp(), clock_timestamp())`, id, email, name, token)
+		VALUES ($1, 'pbkdf2_sha256$1$salt$MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=', $2, $3, $4, true, false, true, false, clock_timestamp(), clock_timestamp())`, id, email, name, token)
 	return id
 }
 

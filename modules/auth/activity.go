@@ -6,7 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"user-service/platform/fault"
 	"user-service/platform/identity"
 	"user-service/platform/postgres"
 	"user-service/platform/web"
@@ -14,14 +13,14 @@ import (
 
 // activity is a line of the audit log as it is shown.
 type activity struct {
-	ID            int64           `db:"id" json:"id"`
-	At            time.Time       `db:"at" json:"at"`
-	Action        string          `db:"action" json:"action"`
-	Actor         string          `db:"actor" json:"actor"`
-	Address       string          `db:"address" json:"address"`
-	UserAgent     string          `db:"user_agent" json:"user_agent"`
-	CorrelationID string          `db:"correlation_id" json:"correlation_id"`
-	Detail        json.RawMessage `db:"detail" json:"detail"`
+	ID            int64           `db:"id" json:"id" doc:"Number of the line; later ones have higher numbers." example:"42"`
+	At            time.Time       `db:"at" json:"at" doc:"When it happened."`
+	Action        string          `db:"action" json:"action" doc:"What happened." example:"login"`
+	Actor         string          `db:"actor" json:"actor" doc:"Who did it." example:"you"`
+	Address       string          `db:"address" json:"address" doc:"IP address of the client." example:"203.0.113.7"`
+	UserAgent     string          `db:"user_agent" json:"user_agent" doc:"What the client says of itself." example:"Mozilla/5.0"`
+	CorrelationID string          `db:"correlation_id" json:"correlation_id" doc:"Id that ties together all that one request caused." example:"0190a8c1-7b7e-7cc3-98c4-dc0c0c07398f"`
+	Detail        json.RawMessage `db:"detail" json:"detail" doc:"More about it."`
 }
 
 type ownActivity struct {
@@ -71,11 +70,9 @@ func (m *Module) activityOf(ctx context.Context, accountID string, page web.Page
 	return list, err
 }
 
-var errNoSuchUser = fault.New(fault.NotFound, "not_found", "There is no such user.")
-
 func orNoSuchUser(err error) error {
 	if errors.Is(err, postgres.ErrNoRows) {
-		return errNoSuchUser
+		return identity.ErrNoSuchUser
 	}
 	return err
 }

@@ -15,8 +15,8 @@ import (
 var errCredentials = fault.New(fault.Unauthenticated, "invalid_credentials", "No active account matches this email and password.")
 
 type credentials struct {
-	Email    string `json:"email"`
-	Password string `json:"password"`
+	Email    string `json:"email" doc:"Address of e-mail; its case does not matter." format:"email" example:"ada@example.com"`
+	Password string `json:"password" doc:"The password of the account." format:"password" example:"analytical engine"`
 }
 
 // login takes the same work and gives the same answer for an unknown address, a wrong password and

@@ -24,7 +24,7 @@ const grantWithin = 10 * time.Second
 const wishesEvery = time.Second
 
 type addressed struct {
-	Email string `json:"email"`
+	Email string `json:"email" doc:"Address of e-mail; its case does not matter." format:"email" example:"ada@example.com"`
 }
 
 func (m *Module) wish(ctx context.Context, in addressed, of purpose) (web.None, error) {

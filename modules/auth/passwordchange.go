@@ -11,9 +11,9 @@ import (
 )
 
 type changeBody struct {
-	CurrentPassword string `json:"current_password"`
-	Password        string `json:"password"`
-	PasswordConfirm string `json:"password_confirm"`
+	CurrentPassword string `json:"current_password" doc:"The password of now." format:"password" example:"difference engine"`
+	Password        string `json:"password" doc:"8 to 128 characters; not common, not all digits, not close to name or e-mail." format:"password" example:"analytical engine"`
+	PasswordConfirm string `json:"password_confirm" doc:"The same password again." format:"password" example:"analytical engine"`
 }
 
 var errWrongPassword = fault.Fields{"current_password": {"This is not your current password."}}.Err()

@@ -15,9 +15,9 @@ func (m *Module) requestReset(ctx context.Context, in addressed) (web.None, erro
 }
 
 type resetBody struct {
-	Token           string `json:"token"`
-	Password        string `json:"password"`
-	PasswordConfirm string `json:"password_confirm"`
+	Token           string `json:"token" doc:"Token from the mail." example:"mTkqLZ0lyj3tWlJrR0h9Zb1yQ1j8cVt0oXw5n7u2k4E"`
+	Password        string `json:"password" doc:"8 to 128 characters; not common, not all digits, not close to name or e-mail." format:"password" example:"analytical engine"`
+	PasswordConfirm string `json:"password_confirm" doc:"The same password again." format:"password" example:"analytical engine"`
 }
 
 // confirmReset sets a new password and ends every session: whoever knew the old one is out.

@@ -20,13 +20,13 @@ var errTooBusy = errors.New("more passwords wait to be checked than can be in ti
 var errTaken = fault.Fields{"email": {"A user with this email already exists."}}.Err()
 
 type registration struct {
-	Name        string               `json:"name"`
-	Email       string               `json:"email"`
-	Password    string               `json:"password"`
-	PushToken   web.Nullable[string] `json:"push_token"`
+	Name        string               `json:"name" doc:"What the user is called." maxLength:"255" example:"Ada Lovelace"`
+	Email       string               `json:"email" doc:"Address of e-mail; its case does not matter." format:"email" example:"ada@example.com"`
+	Password    string               `json:"password" doc:"8 to 128 characters; not common, not all digits, not close to name or e-mail." format:"password" example:"analytical engine"`
+	PushToken   web.Nullable[string] `json:"push_token" doc:"Token of the user's device; null: none." example:"device-1"`
 	Preferences *struct {
-		Email *bool `json:"email"`
-		Push  *bool `json:"push"`
+		Email *bool `json:"email" doc:"Whether notifications may come by e-mail." example:"true"`
+		Push  *bool `json:"push" doc:"Whether notifications may come to the device." example:"true"`
 	} `json:"preferences"`
 }
 

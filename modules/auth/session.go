@@ -23,15 +23,15 @@ type opened struct {
 
 // tokenPair is what a client signs its requests with.
 type tokenPair struct {
-	AccessToken  string `json:"access_token"`
-	RefreshToken string `json:"refresh_token"`
-	TokenType    string `json:"token_type"`
-	ExpiresIn    int    `json:"expires_in"` // seconds, of the access token
+	AccessToken  string `json:"access_token" doc:"JWT to send as Bearer token." example:"eyJhbGciOiJIUzI1NiJ9.e30.c2ln"`
+	RefreshToken string `json:"refresh_token" doc:"The refresh token, good for one refresh." example:"mTkqLZ0lyj3tWlJrR0h9Zb1yQ1j8cVt0oXw5n7u2k4E"`
+	TokenType    string `json:"token_type" doc:"How the access token is sent." enum:"Bearer" example:"Bearer"`
+	ExpiresIn    int    `json:"expires_in" doc:"Seconds until the access token expires." example:"3600"` // seconds, of the access token
 }
 
 // signedIn is the reply to a registration or login.
 type signedIn struct {
-	User commands.User `json:"user"`
+	User commands.User `json:"user" doc:"Who is signed in."`
 	tokenPair
 }
 

@@ -15,13 +15,13 @@ const maxSessions = 100
 
 // sessionView is a session as its owner sees it.
 type sessionView struct {
-	ID         string    `db:"id" json:"id"`
-	Current    bool      `db:"-" json:"current"` // the one that asks
-	Address    string    `db:"address" json:"address"`
-	UserAgent  string    `db:"user_agent" json:"user_agent"`
-	CreatedAt  time.Time `db:"created_at" json:"created_at"`
-	LastUsedAt time.Time `db:"last_used_at" json:"last_used_at"`
-	ExpiresAt  time.Time `db:"expires_at" json:"expires_at"`
+	ID         string    `db:"id" json:"id" doc:"Id." format:"uuid" example:"0190a8c1-7b7e-7cc3-98c4-dc0c0c07398f"`
+	Current    bool      `db:"-" json:"current" doc:"Whether it is the session that asks." example:"true"` // the one that asks
+	Address    string    `db:"address" json:"address" doc:"IP address of the client." example:"203.0.113.7"`
+	UserAgent  string    `db:"user_agent" json:"user_agent" doc:"What the client says of itself." example:"Mozilla/5.0"`
+	CreatedAt  time.Time `db:"created_at" json:"created_at" doc:"When it was made."`
+	LastUsedAt time.Time `db:"last_used_at" json:"last_used_at" doc:"When its refresh token was used last."`
+	ExpiresAt  time.Time `db:"expires_at" json:"expires_at" doc:"When it ends unless it is refreshed."`
 }
 
 func (m *Module) listSessions(ctx context.Context, _ web.None) ([]sessionView, error) {
@@ -49,6 +49,8 @@ func (m *Module) logout(ctx context.Context, _ web.None) (web.None, error) {
 	})
 }
 
+var errNoSuchSession = fault.New(fault.NotFound, "not_found", "You have no such session; it may have ended already.")
+
 type sessionPath struct {
 	ID string `path:"id"`
 }
@@ -61,7 +63,7 @@ func (m *Module) revokeSession(ctx context.Context, in sessionPath) (web.None, e
 			return none, err
 		}
 		if len(ended) == 0 {
-			return none, fault.New(fault.NotFound, "not_found", "You have no such session; it may have ended already.")
+			return none, errNoSuchSession
 		}
 		return none, m.record(ctx, entry{action: "session_revoked", accountID: principal.UserID, detail: detail{"session_id": in.ID}})
 	})

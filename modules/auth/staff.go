@@ -12,8 +12,8 @@ import (
 
 type staffPatch struct {
 	ID       string `path:"id"`
-	IsActive *bool  `json:"is_active"`
-	IsStaff  *bool  `json:"is_staff"`
+	IsActive *bool  `json:"is_active" doc:"Whether the account is open." example:"true"`
+	IsStaff  *bool  `json:"is_staff" doc:"Whether the user belongs to the staff." example:"false"`
 }
 
 // changeAccount is what staff may do to an account.

@@ -8,7 +8,7 @@ import (
 )
 
 type tokenBody struct {
-	Token string `json:"token"`
+	Token string `json:"token" doc:"Token from the mail." example:"mTkqLZ0lyj3tWlJrR0h9Zb1yQ1j8cVt0oXw5n7u2k4E"`
 }
 
 func (m *Module) verifyEmail(ctx context.Context, in tokenBody) (web.None, error) {

@@ -47,9 +47,9 @@ func (m *Module) Subscribe() {
 
 // Routes adds the module's endpoints.
 func (m *Module) Routes(r *web.Router) {
-	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/preferences/", Access: web.Bearer, Message: "These are your notification preferences."}, m.show)
-	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/preferences/", Access: web.Bearer, Message: "Your notification preferences are up to date."}, m.change)
-	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/preferences/", Access: web.Service, Message: "These are the user's notification preferences."}, m.showOf)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/preferences/", Summary: "Show one's own preferences", Access: web.Bearer, Message: "These are your notification preferences."}, m.show)
+	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/preferences/", Summary: "Change one's own preferences", Access: web.Bearer, Message: "Your notification preferences are up to date."}, m.change)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/preferences/", Summary: "Show a user's preferences", Faults: []*fault.Fault{identity.ErrNoSuchUser}, Access: web.Service, Message: "These are the user's notification preferences."}, m.showOf)
 }
 
 func (m *Module) create(ctx context.Context, c *commands.CreatePreferences) error {
@@ -92,16 +92,16 @@ type userPath struct {
 
 // ofUser is what sibling services are told; each channel has two names.
 type ofUser struct {
-	UserID string `json:"user_id"`
+	UserID string `json:"user_id" doc:"Id of the user." format:"uuid" example:"0190a8c1-7b7e-7cc3-98c4-dc0c0c07398f"`
 	commands.Preferences
-	EmailEnabled bool `json:"email_enabled"`
-	PushEnabled  bool `json:"push_enabled"`
+	EmailEnabled bool `json:"email_enabled" doc:"The same as email." example:"true"`
+	PushEnabled  bool `json:"push_enabled" doc:"The same as push." example:"true"`
 }
 
 func (m *Module) showOf(ctx context.Context, in userPath) (ofUser, error) {
 	kept, err := m.read(ctx, in.ID)
 	if errors.Is(err, postgres.ErrNoRows) {
-		err = fault.New(fault.NotFound, "not_found", "There is no such user.")
+		err = identity.ErrNoSuchUser
 	}
 	return ofUser{in.ID, kept.view(), kept.Email, kept.Push}, err
 }
@@ -126,8 +126,8 @@ func (m *Module) setActive(ctx context.Context, userID string, active bool) erro
 
 // patch is what a user wishes to be different.
 type patch struct {
-	Email *bool `json:"email"`
-	Push  *bool `json:"push"`
+	Email *bool `json:"email" doc:"Whether notifications may come by e-mail." example:"true"`
+	Push  *bool `json:"push" doc:"Whether notifications may come to the device." example:"true"`
 }
 
 // apply puts the wishes into p and names what they changed.

@@ -47,8 +47,8 @@ func (m *Module) changed(ctx context.Context, u user) error {
 
 // patch is what a user may change.
 type patch struct {
-	Name      *string              `json:"name"`
-	PushToken web.Nullable[string] `json:"push_token"`
+	Name      *string              `json:"name" doc:"What the user is called." maxLength:"255" example:"Ada Lovelace"`
+	PushToken web.Nullable[string] `json:"push_token" doc:"Token of the user's device; null: none." example:"device-1"`
 }
 
 func (p *patch) validate() error {

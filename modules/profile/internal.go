@@ -6,6 +6,7 @@ import (
 
 	"user-service/messaging/commands"
 	"user-service/platform/fault"
+	"user-service/platform/identity"
 	"user-service/platform/postgres"
 )
 
@@ -18,21 +19,21 @@ type userPath struct {
 func (m *Module) showUser(ctx context.Context, in userPath) (commands.User, error) {
 	u, err := m.read(ctx, in.ID)
 	if errors.Is(err, postgres.ErrNoRows) {
-		err = fault.New(fault.NotFound, "not_found", "There is no such user.")
+		err = identity.ErrNoSuchUser
 	}
 	return u, err
 }
 
 type contactQuery struct {
 	ID   string `path:"id"`
-	Type string `query:"type"`
+	Type string `query:"type" doc:"Which way to reach the user." enum:"email,push" example:"push"`
 }
 
 type contact struct {
-	UserID             string  `json:"user_id"`
-	Contact            *string `json:"contact"` // null: the user has no device token
-	NotificationType   string  `json:"notification_type"`
-	PreferencesEnabled bool    `json:"preferences_enabled"` // also false for an account that is not active
+	UserID             string  `json:"user_id" doc:"Id of the user." format:"uuid" example:"0190a8c1-7b7e-7cc3-98c4-dc0c0c07398f"`
+	Contact            *string `json:"contact" doc:"Address of e-mail, or device token; null: none." example:"device-1"` // null: the user has no device token
+	NotificationType   string  `json:"notification_type" doc:"The channel that was asked for." enum:"email,push" example:"push"`
+	PreferencesEnabled bool    `json:"preferences_enabled" doc:"Whether the user may be reached this way." example:"true"` // also false for an account that is not active
 }
 
 func (m *Module) showContact(ctx context.Context, in contactQuery) (contact, error) {
@@ -50,9 +51,9 @@ func (m *Module) showContact(ctx context.Context, in contactQuery) (contact, err
 }
 
 type pushToken struct {
-	UserID    string  `json:"user_id"`
-	Token     *string `json:"token"`
-	PushToken *string `json:"push_token"` // the same
+	UserID    string  `json:"user_id" doc:"Id of the user." format:"uuid" example:"0190a8c1-7b7e-7cc3-98c4-dc0c0c07398f"`
+	Token     *string `json:"token" doc:"Token from the mail." example:"mTkqLZ0lyj3tWlJrR0h9Zb1yQ1j8cVt0oXw5n7u2k4E"`
+	PushToken *string `json:"push_token" doc:"Token of the user's device; null: none." example:"device-1"` // the same
 }
 
 func (m *Module) showPushToken(ctx context.Context, in userPath) (pushToken, error) {

@@ -15,6 +15,8 @@ package profile
 import (
 	"user-service/messaging"
 	"user-service/platform/cache"
+	"user-service/platform/fault"
+	"user-service/platform/identity"
 	"user-service/platform/postgres"
 	"user-service/platform/web"
 )
@@ -48,11 +50,11 @@ func (m *Module) Subscribe() {
 
 // Routes adds the module's endpoints.
 func (m *Module) Routes(r *web.Router) {
-	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "This is your profile."}, m.show)
-	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "Your profile is up to date."}, m.change)
-	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/users/profile/", Also: "/users/me/", Access: web.Bearer, Message: "Your account has been deactivated."}, m.leave)
-	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/", Access: web.Staff, Message: "These are the users."}, m.list)
-	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/", Access: web.Service, Message: "This is the user."}, m.showUser)
-	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/contact/", Access: web.Service, Message: "This is how to reach the user."}, m.showContact)
-	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/push-token/", Access: web.Service, Message: "This is the user's device token."}, m.showPushToken)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/profile/", Summary: "Show one's own profile", Also: "/users/me/", Access: web.Bearer, Message: "This is your profile."}, m.show)
+	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/profile/", Summary: "Change one's own profile", Also: "/users/me/", Access: web.Bearer, Message: "Your profile is up to date."}, m.change)
+	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/users/profile/", Summary: "Leave", Also: "/users/me/", Access: web.Bearer, Message: "Your account has been deactivated."}, m.leave)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/", Summary: "List and find users", Access: web.Staff, Message: "These are the users."}, m.list)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/", Summary: "Show a user", Faults: []*fault.Fault{identity.ErrNoSuchUser}, Access: web.Service, Message: "This is the user."}, m.showUser)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/contact/", Summary: "Show how to reach a user", Faults: []*fault.Fault{identity.ErrNoSuchUser}, Access: web.Service, Message: "This is how to reach the user."}, m.showContact)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/push-token/", Summary: "Show a user's device token", Faults: []*fault.Fault{identity.ErrNoSuchUser}, Access: web.Service, Message: "This is the user's device token."}, m.showPushToken)
 }

@@ -18,6 +18,7 @@ import (
 
 	"user-service/messaging"
 	"user-service/platform/cache"
+	"user-service/platform/fault"
 	"user-service/platform/postgres"
 	"user-service/platform/web"
 )
@@ -56,7 +57,7 @@ func (m *Module) Subscribe() {
 // Routes adds the module's endpoints: one, for trying out deliveries. It is for callers to decide
 // whether there is such a thing.
 func (m *Module) Routes(r *web.Router) {
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/notifications/test/", Access: web.Bearer, Status: http.StatusAccepted, Message: "A notification is on its way to you."}, m.try)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/notifications/test/", Summary: "Send oneself a notification, where that is allowed", Faults: []*fault.Fault{web.ErrNoSuchAddress}, Access: web.Bearer, Status: http.StatusAccepted, Message: "A notification is on its way to you."}, m.try)
 }
 
 // Breaker tells the consumer when the provider is away.

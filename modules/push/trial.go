@@ -10,20 +10,21 @@ import (
 	"user-service/messaging/commands"
 	"user-service/platform/fault"
 	"user-service/platform/identity"
+	"user-service/platform/web"
 )
 
 const defaultTemplate = "welcome_notification"
 
 // trial is what a user may say of a notification to themselves.
 type trial struct {
-	TemplateCode *string                     `json:"template_code"`
-	Variables    *map[string]json.RawMessage `json:"variables"`
-	Priority     *int                        `json:"priority"`
-	Metadata     *map[string]json.RawMessage `json:"metadata"`
+	TemplateCode *string                     `json:"template_code" doc:"Which template; the welcome when left out." example:"welcome_notification"`
+	Variables    *map[string]json.RawMessage `json:"variables" doc:"What the template fills in."`
+	Priority     *int                        `json:"priority" doc:"10 comes first." minimum:"1" maximum:"10" example:"1"`
+	Metadata     *map[string]json.RawMessage `json:"metadata" doc:"Goes along unread."`
 }
 
 type trialReceipt struct {
-	RequestID string `json:"request_id"`
+	RequestID string `json:"request_id" doc:"Id of the notification."  example:"0190a8c1-7b7e-7cc3-98c4-dc0c0c07398f"`
 }
 
 func (t trial) validate() error {
@@ -58,7 +59,9 @@ func (m *Module) try(ctx context.Context, in trial) (trialReceipt, error) {
 		}
 		message.Variables = map[string]json.RawMessage{"name": name}
 	}
-	return trialReceipt{message.RequestID}, m.db.InTx(ctx, func(ctx context.Context) error { return m.bus.Send(ctx, message) })
+	return web.InTx(ctx, m.db, func(ctx context.Context) (trialReceipt, error) {
+		return trialReceipt{message.RequestID}, m.bus.Send(ctx, message)
+	})
 }
 
 func or[T any](chosen *T, otherwise T) T {

@@ -51,6 +51,9 @@ var (
 	ErrTokenExpired     = fault.New(fault.Unauthenticated, "token_expired", "This token has expired. Get a new one with the refresh token, or sign in again.")
 )
 
+// ErrNoSuchUser is the fault of a request about a user we do not have.
+var ErrNoSuchUser = fault.New(fault.NotFound, "not_found", "There is no such user.")
+
 // ErrForbidden is the fault of a principal who may not do what it asks for.
 var ErrForbidden = fault.New(fault.Forbidden, "forbidden", "You are not allowed to do this.")
 

@@ -13,7 +13,8 @@ import (
 	"user-service/platform/fault"
 )
 
-var errNoSuchAddress = fault.New(fault.NotFound, "not_found", "There is nothing at this address.")
+// ErrNoSuchAddress is the fault of a path that leads nowhere.
+var ErrNoSuchAddress = fault.New(fault.NotFound, "not_found", "There is nothing at this address.")
 
 // decodeAddress reads what the path and the query say. A field of a wrong form is reported by name.
 func decodeAddress(req *http.Request, dest reflect.Value, fields fault.Fields) error {
@@ -23,7 +24,7 @@ func decodeAddress(req *http.Request, dest reflect.Value, fields fault.Fields) e
 		if name := tag.Get("path"); name != "" {
 			id, err := uuid.Parse(mux.Vars(req)[name])
 			if err != nil {
-				return errNoSuchAddress
+				return ErrNoSuchAddress
 			}
 			field.SetString(id.String())
 		}

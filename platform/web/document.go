@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
 )
@@ -16,8 +17,14 @@ type Document struct {
 // AddDocument serves d to everybody at e's path, not below Base but as it is, and below /api.
 func (r *Router) AddDocument(e Endpoint, d Document) {
 	for _, base := range []string{"", "/api"} {
+		r.routes = append(r.routes, DocumentRoute(e, base, d))
 		r.add(e, base, d.serve)
 	}
+}
+
+// DocumentRoute is the route of a document.
+func DocumentRoute(e Endpoint, base string, d Document) Route {
+	return Route{Endpoint: e, Base: base, In: reflect.TypeFor[None](), Document: &d}
 }
 
 func (d Document) serve(w http.ResponseWriter, _ *http.Request) {

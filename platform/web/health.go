@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"sync"
 	"time"
 
@@ -34,10 +35,10 @@ type health struct {
 }
 
 type healthReport struct {
-	Service   string            `json:"service"`
-	Status    string            `json:"status"` // healthy, degraded, unhealthy
-	Timestamp time.Time         `json:"timestamp"`
-	Checks    map[string]string `json:"checks,omitempty"` // up, down: no addresses, no error texts
+	Service   string            `json:"service" doc:"Name of the service." example:"user-service"`
+	Status    string            `json:"status" doc:"How it is." enum:"healthy,degraded,unhealthy" example:"healthy"` // healthy, degraded, unhealthy
+	Timestamp time.Time         `json:"timestamp" doc:"When it was looked at."`
+	Checks    map[string]string `json:"checks,omitempty" doc:"Each server behind the service: up or down."` // up, down: no addresses, no error texts
 }
 
 // AddHealth serves below Base and without it: /health/ on the servers behind the service, /health/ready/
@@ -46,9 +47,18 @@ type healthReport struct {
 func (r *Router) AddHealth(service string, overall, ready []Check) {
 	all, part := &health{service: service, checks: overall}, &health{service: service, checks: ready}
 	for _, base := range []string{Base, ""} {
-		r.add(Endpoint{Method: http.MethodGet, Path: "/health/"}, base, all.show)
-		r.add(Endpoint{Method: http.MethodGet, Path: "/health/ready/"}, base, part.show)
-		r.add(Endpoint{Method: http.MethodGet, Path: "/health/live/"}, base, all.live)
+		for _, probe := range []struct {
+			path, summary string
+			show          http.HandlerFunc
+		}{
+			{"/health/", "Is the service well?", all.show},
+			{"/health/ready/", "Can this process do its part?", part.show},
+			{"/health/live/", "Is this process alive?", all.live},
+		} {
+			e := Endpoint{Method: http.MethodGet, Path: probe.path, Summary: probe.summary}
+			r.routes = append(r.routes, Route{Endpoint: e, Base: base, In: reflect.TypeFor[None](), Out: reflect.TypeFor[healthReport](), Reports: true})
+			r.add(e, base, probe.show)
+		}
 	}
 }
 

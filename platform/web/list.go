@@ -55,14 +55,14 @@ type List[T any] struct {
 
 // Meta says which part of a list a reply is.
 type Meta struct {
-	Total       int  `json:"total"`
-	Limit       int  `json:"limit"`
-	Page        int  `json:"page"`
-	TotalPages  int  `json:"total_pages"`
-	HasNext     bool `json:"has_next"`
-	HasPrevious bool `json:"has_previous"`
+	Total       int  `json:"total" doc:"How many there are on all pages." example:"41"`
+	Limit       int  `json:"limit" doc:"How many there are on a page." example:"20"`
+	Page        int  `json:"page" doc:"Which page this is, from 1." example:"1"`
+	TotalPages  int  `json:"total_pages" doc:"How many pages there are." example:"3"`
+	HasNext     bool `json:"has_next" doc:"Whether there is a page after this one." example:"true"`
+	HasPrevious bool `json:"has_previous" doc:"Whether there is a page before this one." example:"false"`
 
-	TotalIsEstimate bool `json:"total_is_estimate,omitempty"`
+	TotalIsEstimate bool `json:"total_is_estimate,omitempty" doc:"The total is about right: it would take too long to count." example:"true"`
 }
 
 func (l List[T]) list() (items any, meta *Meta) {

@@ -49,8 +49,8 @@ type reply struct {
 
 func success(status int, message string, data any) (reply, error) {
 	e := envelope{Success: true, Message: message, Data: data}
-	if paged, ok := data.(interface{ list() (any, *Meta) }); ok {
-		e.Data, e.Meta = paged.list()
+	if page, ok := data.(paged); ok {
+		e.Data, e.Meta = page.list()
 	}
 	body, err := encode(e)
 	return reply{status: max(status, http.StatusOK), body: body}, err

@@ -49,6 +49,9 @@ type Endpoint struct {
 	Status  int    // of success; 200 when left out
 	Message string // of success
 
+	Summary string         // what it is for, in the API's document
+	Faults  []*fault.Fault // that it answers beyond those that follow from the rest, see Route.Refusals
+
 	PerAddress ratelimit.Limit // for each client address, judged before the body is read; none when left out
 }
 
@@ -63,10 +66,13 @@ type Router struct {
 	routes    []Route
 }
 
-// Route is an endpoint with the types of what it takes and gives.
+// Route is an endpoint at its place, with the types of what it takes and gives.
 type Route struct {
 	Endpoint
-	In, Out reflect.Type
+	Base     string // in front of its path
+	In, Out  reflect.Type
+	Document *Document // what it gives instead of an envelope
+	Reports  bool      // it gives its Out when it fails too
 }
 
 // TakesBody reports whether clients send JSON.
@@ -113,7 +119,7 @@ type None struct{}
 // Handle adds an endpoint that takes an In and whose data is an Out. A field of In is read from the
 // JSON body by its tag `json`, from the path by `path`, from the query by `query`.
 func Handle[In, Out any](r *Router, e Endpoint, fn func(ctx context.Context, in In) (Out, error)) {
-	route := Route{e, reflect.TypeFor[In](), reflect.TypeFor[Out]()}
+	route := Route{Endpoint: e, Base: Base, In: reflect.TypeFor[In](), Out: reflect.TypeFor[Out]()}
 	r.routes = append(r.routes, route)
 	takesBody := route.TakesBody()
 	r.add(e, Base, func(w http.ResponseWriter, req *http.Request) {
@@ -208,7 +214,7 @@ func (r *Router) fail(w http.ResponseWriter, req *http.Request, err error) {
 }
 
 func (r *Router) notFound(w http.ResponseWriter, req *http.Request) {
-	refusal(fault.New(fault.NotFound, "not_found", "There is nothing at this address."), nil).send(w)
+	refusal(ErrNoSuchAddress, nil).send(w)
 }
 
 func (r *Router) methodNotAllowed(w http.ResponseWriter, req *http.Request) {
