@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -56,8 +57,8 @@ func parse(d messaging.Delivery) (pushMessage, error) {
 	}
 	userID := reader.text("user_id", 36)
 	m.TemplateCode = reader.text("template_code", maxTemplateCode)
-	reader.value("variables", &m.Variables, "an object")
-	reader.value("priority", &m.Priority, "a whole number")
+	reader.variables(&m.Variables)
+	reader.wholeNumber("priority", &m.Priority)
 
 	if id, err := uuid.Parse(userID); err == nil && len(userID) == 36 {
 		m.UserID = id.String()
@@ -101,6 +102,32 @@ func (r *object) value(name string, dest any, expected string) bool {
 		return false
 	}
 	return true
+}
+
+// variables keeps numbers as they were written: ids may have more digits than a float64.
+func (r *object) variables(dest *map[string]any) {
+	raw, present := r.members["variables"]
+	if !present || string(raw) == "null" {
+		return
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if decoder.Decode(dest) != nil {
+		r.wrong("variables must be an object")
+	}
+}
+
+// wholeNumber takes 1.0 too: JSON knows one kind of number only.
+func (r *object) wholeNumber(name string, dest *int) {
+	var number float64
+	if !r.value(name, &number, "a whole number") {
+		return
+	}
+	if number != math.Trunc(number) || math.Abs(number) > math.MaxInt32 {
+		r.wrong(name + " must be a whole number")
+		return
+	}
+	*dest = int(number)
 }
 
 func (r *object) text(name string, limit int) string {

@@ -32,6 +32,25 @@ func TestPropertiesStandInForMissingFields(t *testing.T) {
 	require.Equal(t, maxPriority, m.Priority)
 }
 
+// TestNumbersStayAsTheyWereWritten in texts and in what the device gets: an id may be one of them.
+func TestNumbersStayAsTheyWereWritten(t *testing.T) {
+	t.Parallel()
+	const variables = `{"name":12345678901234567890,"big":1e999,"price":1.10}`
+	m, err := parse(messaging.Delivery{Body: []byte(`{"user_id":"` + user + `","template_code":"welcome_notification","request_id":"r","priority":1.0,"variables":` + variables + `}`)})
+	require.NoError(t, err)
+	require.Equal(t, 1, m.Priority)
+	sent, err := json.Marshal(m.Variables)
+	require.NoError(t, err)
+	require.Equal(t, `{"big":1e999,"name":12345678901234567890,"price":1.10}`, string(sent))
+	title, _, err := render(m.TemplateCode, m.Variables)
+	require.NoError(t, err)
+	require.Equal(t, "Welcome, 12345678901234567890!", title)
+	for _, priority := range []string{"1.5", "1e999", `"1"`} {
+		_, err := parse(messaging.Delivery{Body: []byte(`{"user_id":"` + user + `","template_code":"x","request_id":"r","priority":` + priority + `}`)})
+		require.ErrorContains(t, err, "priority must be a whole number")
+	}
+}
+
 func TestEveryFaultOfAMessageIsNamed(t *testing.T) {
 	t.Parallel()
 	_, err := parse(messaging.Delivery{Body: []byte(`{"user_id":"7","template_code":"a\u0000b","request_id":true,"variables":[],"priority":11}`)})
