@@ -22,6 +22,9 @@ var cost = &argon2id.Params{Memory: 19456, Iterations: 2, Parallelism: 1, SaltLe
 // alone would keep some 60 MiB for many minutes.
 const idleAfter = 2 * time.Second
 
+// unusedAfter is how long after the last hash the processes for hashes are ended.
+const unusedAfter = time.Minute
+
 // maxWaiting bounds the hashes that wait for a core; each takes about 20 ms.
 const maxWaiting = 100
 
@@ -32,7 +35,8 @@ type passwords struct {
 	cores   chan struct{}
 	waiting atomic.Int64 // those on a core among them
 	refused prometheus.Counter
-	idle    *time.Timer
+	idle    *time.Timer // memory is given back
+	unused  *time.Timer // processes are ended
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -44,7 +48,7 @@ type passwords struct {
 const decoy = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdCEhIQ$bm9ib2R5J3Mga2V5LCB3aGljaCBmaXRzIG5vdGhpbmc"
 
 func newPasswords(command []string, log *slog.Logger) *passwords {
-	return &passwords{
+	p := &passwords{
 		command: command, log: log,
 		cores: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
@@ -52,6 +56,8 @@ func newPasswords(command []string, log *slog.Logger) *passwords {
 		}),
 		idle: time.AfterFunc(idleAfter, debug.FreeOSMemory),
 	}
+	p.unused = time.AfterFunc(unusedAfter, p.endHashers)
+	return p
 }
 
 func (p *passwords) hash(ctx context.Context, password string) (hash string, err error) {
@@ -82,6 +88,7 @@ func (p *passwords) onCore(ctx context.Context, job hashJob) (hashResult, error)
 		return hashResult{}, ctx.Err()
 	}
 	defer func() { <-p.cores }()
+	defer p.idle.Reset(idleAfter) // requests leave something behind wherever they hash
 	if len(p.command) > 0 {
 		result, err := p.inBackground(job)
 		if err == nil {
@@ -89,7 +96,6 @@ func (p *passwords) onCore(ctx context.Context, job hashJob) (hashResult, error)
 		}
 		p.log.WarnContext(ctx, "no process for hashes, hashing in this one", "error", err)
 	}
-	defer p.idle.Reset(idleAfter)
 	return job.do()
 }
 
@@ -103,6 +109,7 @@ func (p *passwords) inBackground(job hashJob) (hashResult, error) {
 		p.mu.Lock()
 		p.hashers = append(p.hashers, h)
 		p.mu.Unlock()
+		p.unused.Reset(unusedAfter)
 	}
 	return result, err
 }
@@ -123,11 +130,16 @@ func (p *passwords) takeHasher() (*hasher, error) {
 // run ends the processes that have nothing to do when ctx ends.
 func (p *passwords) run(ctx context.Context) error {
 	<-ctx.Done()
+	p.endHashers()
+	return nil
+}
+
+// endHashers ends those that have nothing to do; a later hash starts another.
+func (p *passwords) endHashers() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, h := range p.hashers {
 		h.end()
 	}
 	p.hashers = nil
-	return nil
 }

@@ -113,3 +113,22 @@ func TestHashesAreMadeHereWhereNoProcessStarts(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, match)
 }
+
+func TestProcessesForHashesEndWhenTheyAreNotNeeded(t *testing.T) {
+	t.Parallel()
+	p := newPasswords([]string{os.Args[0], "serve-hashes"}, slog.New(slog.DiscardHandler))
+	hash, err := p.hash(t.Context(), "correct horse battery")
+	require.NoError(t, err)
+	first := p.hashers[0].process
+	require.True(t, p.unused.Reset(0), "it was about to end them later")
+	require.Eventually(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.hashers) == 0
+	}, time.Minute, time.Millisecond)
+	require.NotNil(t, first.ProcessState, "it has ended by itself")
+	require.True(t, first.ProcessState.Success())
+	match, err := p.matches(t.Context(), "correct horse battery", hash)
+	require.NoError(t, err)
+	require.True(t, match, "another one is started")
+}
