@@ -29,12 +29,13 @@ const originalKept = 24 * time.Hour
 type tokens struct {
 	keys            []SigningKey // the first one signs
 	parser          *jwt.Parser
+	verified        *verified     // access tokens
 	lifetime        time.Duration // of access tokens
 	refreshLifetime time.Duration
 }
 
 func newTokens(s Settings) tokens {
-	t := tokens{keys: s.SigningKeys, lifetime: s.AccessLifetime, refreshLifetime: s.RefreshLifetime}
+	t := tokens{keys: s.SigningKeys, verified: newVerified(), lifetime: s.AccessLifetime, refreshLifetime: s.RefreshLifetime}
 	if len(t.keys) == 0 {
 		t.keys = []SigningKey{sharedKey(s.SecretKey)}
 	}
@@ -71,20 +72,30 @@ func (t tokens) issue(accountID, sessionID string, now time.Time) (string, error
 
 // access checks an access token of ours or of the original service.
 func (t tokens) access(token string) (claims, error) {
-	c, err := t.verify(token)
-	if err != nil {
-		return c, err
+	c, known := t.verified.get(token)
+	if !known {
+		var err error
+		if c, err = t.verify(token); err != nil {
+			return c, err
+		}
+		if c.TokenType != tokenType || !c.ours() && !t.original(c) {
+			return c, identity.ErrTokenInvalid
+		}
+		t.verified.add(token, c)
 	}
-	ours := c.Issuer == issuer && c.Subject == c.UserID && canonical(c.SessionID)
-	switch {
-	case c.TokenType != tokenType || !ours && !t.original(c):
-		return c, identity.ErrTokenInvalid
-	case !ours && time.Since(c.IssuedAt.Time) > t.originalLifetime()+clockLeeway:
-		return c, identity.ErrTokenExpired
-	case ours && time.Since(c.IssuedAt.Time) > t.lifetime+clockLeeway: // issued when the lifetime was longer: revocations are kept for this one
+	// It may have been issued when the lifetime was longer: revocations are kept for the one of now.
+	lifetime := t.lifetime
+	if !c.ours() {
+		lifetime = t.originalLifetime()
+	}
+	if now := time.Now(); now.Sub(c.IssuedAt.Time) > lifetime+clockLeeway || now.Sub(c.ExpiresAt.Time) >= clockLeeway {
 		return c, identity.ErrTokenExpired
 	}
 	return c, nil
+}
+
+func (c claims) ours() bool {
+	return c.Issuer == issuer && c.Subject == c.UserID && canonical(c.SessionID)
 }
 
 // originalRefresh checks a refresh token of the original service. It counts no longer than one of

@@ -16,6 +16,8 @@ const (
 	readTimeout = 250 * time.Millisecond
 	callTimeout = time.Second
 	maxRetries  = 1 // a pooled connection may have been closed by the other side
+
+	plainProtocol = 2 // with 3 each call looks for notifications first, and we ask for none
 )
 
 // Dial makes a client for a redis:// or rediss:// URL, and does not connect yet. With master_name
@@ -35,6 +37,7 @@ func Dial(redisURL string) (redis.UniversalClient, error) {
 		}
 		options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, callTimeout, callTimeout
 		options.MaxRetries, options.ContextTimeoutEnabled = maxRetries, true
+		options.Protocol = plainProtocol
 		options.ReplicaOnly, options.RouteByLatency, options.RouteRandomly = false, false, false
 		return redis.NewFailoverClient(options), nil
 	case query.Has("addr"):
@@ -44,6 +47,7 @@ func Dial(redisURL string) (redis.UniversalClient, error) {
 		}
 		options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, callTimeout, callTimeout
 		options.ContextTimeoutEnabled = true
+		options.Protocol = plainProtocol
 		options.ReadOnly, options.RouteByLatency, options.RouteRandomly = false, false, false
 		return redis.NewClusterClient(options), nil
 	default:
@@ -53,6 +57,7 @@ func Dial(redisURL string) (redis.UniversalClient, error) {
 		}
 		options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, callTimeout, callTimeout
 		options.MaxRetries, options.ContextTimeoutEnabled = maxRetries, true
+		options.Protocol = plainProtocol
 		return redis.NewClient(options), nil
 	}
 }
