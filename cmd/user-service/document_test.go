@@ -241,6 +241,8 @@ func TestEveryOperationAnswersAsItsDocumentSays(t *testing.T) {
 	for _, base := range []string{"", "/api"} {
 		d.json("GET", base+"/.well-known/jwks.json", "", nil)
 		d.json("GET", base+"/openapi.json", "", nil)
+		d.json("GET", base+"/swagger/", "", nil)
+		d.json("GET", base+"/redoc", "", nil)
 	}
 	for _, base := range []string{"", "/api/v1"} {
 		for _, path := range []string{"/health/", "/health/live/", "/health/ready/"} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"user-service/platform/apidocs"
 	"user-service/platform/web"
 )
 
@@ -18,6 +19,9 @@ func (k *core) newRouter(s web.Settings, overall, ready []web.Check) (*web.Route
 		k.push.Routes(r)
 	}
 	r.AddHealth("user-service", overall, ready)
+	if err := apidocs.Add(r, "User service"); err != nil {
+		return nil, err
+	}
 	return r, addDocument(r)
 }
 

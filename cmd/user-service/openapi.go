@@ -24,7 +24,7 @@ func addDocument(r *web.Router) error {
 	e := web.Endpoint{Method: "GET", Path: "/openapi.json", Summary: "This document"}
 	d := web.Document{Type: "application/json", MaxAge: 5 * time.Minute}
 	routes := r.Routes()
-	for _, base := range []string{"", "/api"} {
+	for _, base := range web.DocumentBases {
 		routes = append(routes, web.DocumentRoute(e, base, d))
 	}
 	var err error

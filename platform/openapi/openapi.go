@@ -24,6 +24,9 @@ func Describe(routes []web.Route, title, version, description string) ([]byte, e
 	s := newSchemas()
 	paths := map[string]object{}
 	for _, route := range routes {
+		if route.Summary == "" { // a part of a page
+			continue
+		}
 		for _, path := range []string{route.Path, route.Also} {
 			if path == "" {
 				continue
@@ -135,9 +138,10 @@ func responses(s *schemas, route web.Route) object {
 
 func successOf(s *schemas, route web.Route) object {
 	if route.Document != nil {
+		mediaType, _, _ := strings.Cut(route.Document.Type, ";")
 		return object{
 			"description": route.Summary, "headers": object{"X-Correlation-ID": refTo("headers", "X-Correlation-ID"), "Cache-Control": refTo("headers", "Cache-Control")},
-			"content": object{route.Document.Type: object{"schema": object{}}},
+			"content": object{mediaType: object{"schema": object{}}},
 		}
 	}
 	description := route.Message

@@ -1,25 +1,39 @@
 package web
 
 import (
+	"bytes"
+	"compress/gzip"
+	"io"
 	"net/http"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // Document is a body that goes out as it is, for readers who expect another form than the envelope.
 type Document struct {
-	Type   string // the Content-Type
-	MaxAge time.Duration
-	Body   []byte
+	Type    string // the Content-Type
+	MaxAge  time.Duration
+	Policy  string // Content-Security-Policy of a page; left out: nothing may be loaded
+	Body    []byte
+	Gzipped bool // Body is packed; it is unpacked for who does not take it so
 }
 
-// AddDocument serves d to everybody at e's path, not below Base but as it is, and below /api.
+// DocumentBases are in front of the path of a document: not Base, but nothing, and /api.
+var DocumentBases = []string{"", "/api"}
+
+// AddDocument serves d to everybody at e's path, behind each of DocumentBases.
 func (r *Router) AddDocument(e Endpoint, d Document) {
-	for _, base := range []string{"", "/api"} {
-		r.routes = append(r.routes, DocumentRoute(e, base, d))
-		r.add(e, base, d.serve)
+	for _, base := range DocumentBases {
+		r.AddDocumentAt(base, e, d)
 	}
+}
+
+// AddDocumentAt serves d to everybody at e's path behind base.
+func (r *Router) AddDocumentAt(base string, e Endpoint, d Document) {
+	r.routes = append(r.routes, DocumentRoute(e, base, d))
+	r.add(e, base, d.serve)
 }
 
 // DocumentRoute is the route of a document.
@@ -27,11 +41,36 @@ func DocumentRoute(e Endpoint, base string, d Document) Route {
 	return Route{Endpoint: e, Base: base, In: reflect.TypeFor[None](), Document: &d}
 }
 
-func (d Document) serve(w http.ResponseWriter, _ *http.Request) {
+func (d Document) serve(w http.ResponseWriter, req *http.Request) {
 	header := w.Header()
 	header.Set("Content-Type", d.Type)
-	header.Set("Content-Length", strconv.Itoa(len(d.Body)))
 	header.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(d.MaxAge.Seconds())))
 	header.Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(d.Body) // a client that left is not our fault
+	if d.Policy != "" {
+		header.Set("Content-Security-Policy", d.Policy)
+	}
+	body := d.Body
+	if d.Gzipped {
+		header.Add("Vary", "Accept-Encoding")
+		if strings.Contains(req.Header.Get("Accept-Encoding"), "gzip") {
+			header.Set("Content-Encoding", "gzip")
+		} else {
+			body = unpacked(body)
+		}
+	}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body) // a client that left is not our fault
+}
+
+// unpacked is for what was packed when the program was built, so nothing can be wrong with it.
+func unpacked(packed []byte) []byte {
+	reader, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		panic(err)
+	}
+	body, err := io.ReadAll(reader) //nolint:gosec // its size is that of our own assets
+	if err != nil {
+		panic(err)
+	}
+	return body
 }
