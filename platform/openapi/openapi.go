@@ -84,7 +84,7 @@ func operation(s *schemas, route web.Route, path string) object {
 }
 
 func described(route web.Route) string {
-	text := route.Summary + "."
+	text := strings.TrimSuffix(route.Summary, "?") + "."
 	if route.Writes() {
 		text += " With an `X-Request-ID` it takes effect once, however often it is sent within 24 hours."
 	}
