@@ -6,6 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The same flags for both programs: with others every package would be compiled twice.
 GO_BUILD := CGO_ENABLED=0 go build -trimpath
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+REDOCLY := REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npx --yes @redocly/cli@1.34.11
 ACTIONLINT := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 LOCALSTACK := bin/localstack
 TEST_STATE := .local/test
@@ -44,10 +45,12 @@ fuzz: $(LOCALSTACK) ## Fuzz every body and parser for T (30s), two at a time
 	  grep -rHo --include=*_test.go "^func Fuzz[A-Za-z]*" . | sort | sed "s|/[^/]*:func | |" | \
 	  xargs -P 2 -L 1 bash -c "go test \$$0 -run ^$$ -fuzz ^\$$1\$$ -fuzztime $(T) -fuzzminimizetime 1x -parallel 1 2>&1 | grep -v elapsed: | sed s/^/\$$1:\ / && exit \$${PIPESTATUS[0]}"'
 
-lint: ## Check style, imports, Dockerfile, compose file and workflow
+lint: ## Check style, imports, Dockerfile, compose file, workflow and the API's document (with node's npx)
 	$(GOLANGCI) run ./...
 	cd docker/lint && go vet ./... && go test ./... && go run . ../..
 	$(ACTIONLINT)
+	@mkdir -p .local && go run ./cmd/user-service openapi > .local/openapi.json
+	$(REDOCLY) lint .local/openapi.json
 
 fmt: ## Format the code
 	$(GOLANGCI) fmt ./...
