@@ -30,7 +30,7 @@ func checkPassword(fields fault.Fields, field, password, name, email string) {
 	if password != "" && !strings.ContainsFunc(password, func(r rune) bool { return !unicode.IsDigit(r) }) {
 		fields.Add(field, "This password is entirely numeric.")
 	}
-	if isCommon(password) {
+	if isCommon(password) || isOurName(password) {
 		fields.Add(field, "This password is too common.")
 	}
 	if isClose(password, name) {
@@ -64,6 +64,19 @@ func isCommon(password string) bool {
 		return bytes.Compare(lineFrom(i), wanted) >= 0
 	})
 	return start < len(commonPasswords) && bytes.Equal(lineFrom(start), wanted)
+}
+
+// ourName is what everybody would try here first: the words of this service's name, whatever digits
+// and punctuation go with them.
+var ourName = regexp.MustCompile(`^(users?|services?|notifications?)+$`)
+
+func isOurName(password string) bool {
+	return ourName.MatchString(strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, password))
 }
 
 // lineFrom is the line that byte i belongs to.
