@@ -115,6 +115,9 @@ func loadConfig() (config, []string) {
 	if c.AccessLifetime > c.RefreshLifetime {
 		e.fault("JWT_ACCESS_TOKEN_LIFETIME", "is longer than JWT_REFRESH_TOKEN_LIFETIME", "at most as many minutes as that has")
 	}
+	if c.RefreshLifetime > auth.SessionsEnd {
+		e.fault("JWT_REFRESH_TOKEN_LIFETIME", "is longer than any session lasts", fmt.Sprintf("at most %d minutes", auth.SessionsEnd/time.Minute))
+	}
 	c.SecretKey = secretKey(&e, c.Debug)
 	c.MigrateOnStart = e.flag("MIGRATE_ON_START", c.Debug)
 	if c.PushProvider == "webhook" {

@@ -129,6 +129,15 @@ func TestAccessTokenOutlivesNoSession(t *testing.T) {
 	require.Equal(t, []string{"JWT_ACCESS_TOKEN_LIFETIME is longer than JWT_REFRESH_TOKEN_LIFETIME; accepted: at most as many minutes as that has"}, faults)
 }
 
+func TestRefreshTokenOutlivesNoSession(t *testing.T) {
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "JWT_REFRESH_TOKEN_LIFETIME": "129600"})
+	_, faults := loadConfig()
+	require.Empty(t, faults)
+	t.Setenv("JWT_REFRESH_TOKEN_LIFETIME", "129601")
+	_, faults = loadConfig()
+	require.Equal(t, []string{"JWT_REFRESH_TOKEN_LIFETIME is longer than any session lasts; accepted: at most 129600 minutes"}, faults)
+}
+
 func TestWebhookNeedsItsURL(t *testing.T) {
 	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "PUSH_PROVIDER": "webhook"})
 	_, faults := loadConfig()

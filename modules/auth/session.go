@@ -35,8 +35,8 @@ type signedIn struct {
 	tokenPair
 }
 
-// sessionsEnd is how old a session may get, however often it is refreshed: then its user signs in again.
-const sessionsEnd = 90 * 24 * time.Hour
+// SessionsEnd is how old a session may get, however often it is refreshed: then its user signs in again.
+const SessionsEnd = 90 * 24 * time.Hour
 
 // secretBytes is the length of a refresh token before it is written as text: 256 bits.
 const secretBytes = 32

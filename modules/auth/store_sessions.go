@@ -25,7 +25,7 @@ func (s store) addSession(ctx context.Context, id, accountID, proof string, toke
 			SELECT id FROM auth.sessions
 			WHERE account_id = holder.id AND revoked_at IS NULL AND expires_at > now()
 			ORDER BY last_used_at DESC, id OFFSET $8) older ON true`,
-		id, accountID, proof, token, from.Address, from.UserAgent, lifetime.Seconds(), keep-1, sessionsEnd.Seconds())
+		id, accountID, proof, token, from.Address, from.UserAgent, lifetime.Seconds(), keep-1, SessionsEnd.Seconds())
 	for _, row := range rows {
 		if row.Spare != nil {
 			spare = append(spare, *row.Spare)
@@ -76,7 +76,7 @@ func (s store) rotate(ctx context.Context, hash, salt, successor []byte, session
 				expires_at = least(now() + make_interval(secs => $5), created_at + make_interval(secs => $6))
 			WHERE id = $4 RETURNING generation)
 		INSERT INTO auth.refresh_tokens (hash, session_id, generation) SELECT $3, $4, generation FROM session`,
-		hash, salt, successor, sessionID, lifetime.Seconds(), sessionsEnd.Seconds())
+		hash, salt, successor, sessionID, lifetime.Seconds(), SessionsEnd.Seconds())
 	return err
 }
 
