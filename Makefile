@@ -21,7 +21,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/user-service
-	@echo "building bin/user-service (about a minute on a fresh machine)"
+	@test -e bin/user-service || echo "building bin/user-service (about a minute on a fresh machine)"
 	@$(GO_BUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/user-service ./cmd/user-service
 
 $(LOCALSTACK): $(shell find cmd/localstack -name '*.go') go.mod
