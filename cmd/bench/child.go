@@ -66,9 +66,26 @@ func (c *child) stop() {
 }
 
 // resident is the memory in use, in MiB; 0 where the system does not tell it by /proc.
-func (c *child) resident() float64 {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+func (c *child) resident() float64 { return memoryOf(c.cmd.Process.Pid, "VmRSS") }
+
+// peak is the most that the process and those it started have had in use, likewise.
+func (c *child) peak() float64 {
+	total := memoryOf(c.cmd.Process.Pid, "VmHWM")
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", c.cmd.Process.Pid))
+	for _, thread := range threads {
+		children, _ := os.ReadFile(thread)
+		for pid := range strings.FieldsSeq(string(children)) {
+			if id, err := strconv.Atoi(pid); err == nil {
+				total += memoryOf(id, "VmHWM")
+			}
+		}
+	}
+	return total
+}
+
+func memoryOf(pid int, figure string) float64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(status), figure+":")
 	kib, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
 	n, _ := strconv.ParseFloat(kib, 64)
 	return n / 1024

@@ -137,9 +137,10 @@ func (p *passwords) run(ctx context.Context) error {
 // endHashers ends those that have nothing to do; a later hash starts another.
 func (p *passwords) endHashers() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, h := range p.hashers {
+	unused := p.hashers
+	p.hashers = nil
+	p.mu.Unlock()
+	for _, h := range unused {
 		h.end()
 	}
-	p.hashers = nil
 }
