@@ -34,7 +34,7 @@ func TestTenThousandRandomRequestsGetTheEnvelopeAndNoFaultOfOurs(t *testing.T) {
 	var all sync.WaitGroup
 	for n := range workers {
 		all.Go(func() {
-			g := &generator{Rand: rand.New(rand.NewPCG(seed, uint64(n))), key: key, staff: admin.AccessToken} //nolint:gosec // it is to be repeatable
+			g := &generator{Rand: rand.New(rand.NewPCG(seed, uint64(n))), key: key, staff: admin.AccessToken}
 			for sent := range each {
 				if sent%250 == 0 { // it may have left, or have been sent away
 					g.user = i.register()

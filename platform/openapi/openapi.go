@@ -101,14 +101,15 @@ func tagOf(route web.Route) string {
 
 // operationID is getApiV1UsersById of GET /api/v1/users/{id}/.
 func operationID(method, path string) string {
-	id := strings.ToLower(method)
+	var id strings.Builder
+	id.WriteString(strings.ToLower(method))
 	for word := range strings.FieldsFuncSeq(path, func(r rune) bool { return strings.ContainsRune("/-_.", r) }) {
 		if name, variable := strings.CutPrefix(word, "{"); variable {
 			word = "by" + capitalised(strings.TrimSuffix(name, "}"))
 		}
-		id += capitalised(word)
+		id.WriteString(capitalised(word))
 	}
-	return id
+	return id.String()
 }
 
 func security(access web.Access) []object {

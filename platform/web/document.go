@@ -68,7 +68,7 @@ func unpacked(packed []byte) []byte {
 	if err != nil {
 		panic(err)
 	}
-	body, err := io.ReadAll(reader) //nolint:gosec // its size is that of our own assets
+	body, err := io.ReadAll(reader)
 	if err != nil {
 		panic(err)
 	}
