@@ -26,7 +26,7 @@ func (m *Module) showUser(ctx context.Context, in userPath) (commands.User, erro
 
 type contactQuery struct {
 	ID   string `path:"id"`
-	Type string `query:"type" doc:"Which way to reach the user." enum:"email,push" example:"push"`
+	Type string `query:"type" required:"true" doc:"Which way to reach the user." enum:"email,push" example:"push"`
 }
 
 type contact struct {

@@ -8,18 +8,37 @@ package apidocs
 import (
 	"bytes"
 	"embed"
-	"fmt"
 	"html/template"
 	"mime"
 	"path"
-	"strings"
 	"time"
 
 	"user-service/platform/web"
 )
 
-//go:embed assets
+//go:embed assets/*.html assets/*LICENSE* assets/*NOTICE
 var assets embed.FS
+
+// The large ones as they lie in the program: read from assets, each would be copied into memory.
+var (
+	//go:embed assets/swagger-ui.css.gz
+	swaggerStyles []byte
+	//go:embed assets/swagger-ui-bundle.js.gz
+	swaggerCode []byte
+	//go:embed assets/redoc.standalone.js.gz
+	redocCode []byte
+	//go:embed assets/swagger-start.js
+	swaggerStart []byte
+	//go:embed assets/redoc-start.js
+	redocStart []byte
+)
+
+// part is what a page loads.
+type part struct {
+	name string
+	body []byte
+	gzip bool
+}
 
 // keptFor is how long a browser may keep a part of a page.
 const keptFor = time.Hour
@@ -34,10 +53,10 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-
 func Add(r *web.Router, title string) error {
 	for _, page := range []struct {
 		name, summary string
-		parts         []string
+		parts         []part
 	}{
-		{"swagger", "The API to try out", []string{"swagger-ui.css.gz", "swagger-ui-bundle.js.gz", "swagger-start.js"}},
-		{"redoc", "The API to read", []string{"redoc.standalone.js.gz", "redoc-start.js"}},
+		{"swagger", "The API to try out", []part{{"swagger-ui.css", swaggerStyles, true}, {"swagger-ui-bundle.js", swaggerCode, true}, {"swagger-start.js", swaggerStart, false}}},
+		{"redoc", "The API to read", []part{{"redoc.standalone.js", redocCode, true}, {"redoc-start.js", redocStart, false}}},
 	} {
 		html, err := template.ParseFS(assets, "assets/"+page.name+".html")
 		if err != nil {
@@ -50,27 +69,11 @@ func Add(r *web.Router, title string) error {
 			}
 			e := web.Endpoint{Method: "GET", Path: "/" + page.name + "/", Summary: page.summary}
 			r.AddDocumentAt(base, e, web.Document{Type: "text/html; charset=utf-8", Policy: policy, Body: body.Bytes()})
-			for _, part := range page.parts {
-				if err := addPart(r, base, page.name, part); err != nil {
-					return err
-				}
+			for _, p := range page.parts {
+				r.AddDocumentAt(base, web.Endpoint{Method: "GET", Path: "/" + page.name + "/" + p.name},
+					web.Document{Type: mime.TypeByExtension(path.Ext(p.name)), MaxAge: keptFor, Body: p.body, Gzipped: p.gzip})
 			}
 		}
 	}
-	return nil
-}
-
-func addPart(r *web.Router, base, page, file string) error {
-	content, err := assets.ReadFile("assets/" + file)
-	if err != nil {
-		return err
-	}
-	name, packed := strings.CutSuffix(file, ".gz")
-	kind := mime.TypeByExtension(path.Ext(name))
-	if kind == "" {
-		return fmt.Errorf("of what type is %s?", name)
-	}
-	r.AddDocumentAt(base, web.Endpoint{Method: "GET", Path: "/" + page + "/" + name},
-		web.Document{Type: kind, MaxAge: keptFor, Body: content, Gzipped: packed})
 	return nil
 }

@@ -190,7 +190,7 @@ func headersOf(route web.Route, status int) object {
 	case http.StatusTooManyRequests, http.StatusConflict, http.StatusServiceUnavailable:
 		names = append(names, "Retry-After")
 	}
-	if route.Limited() && status != http.StatusServiceUnavailable && status != http.StatusInternalServerError {
+	if route.Limited() {
 		names = append(names, "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 	}
 	if route.Writes() && status < http.StatusInternalServerError && status != http.StatusTooManyRequests {

@@ -164,7 +164,7 @@ func (s *schemas) parameters(in reflect.Type) (all []object) {
 			all = append(all, pages...)
 		default:
 			all = append(all, object{
-				"name": name, "in": "query", "required": false, "description": field.Tag.Get("doc"),
+				"name": name, "in": "query", "required": field.Tag.Get("required") == "true", "description": field.Tag.Get("doc"),
 				"schema": tagged(s.of(field.Type, true), field.Tag),
 			})
 		}
@@ -173,8 +173,8 @@ func (s *schemas) parameters(in reflect.Type) (all []object) {
 }
 
 var pages = []object{
-	{"name": "page", "in": "query", "required": false, "description": "Which page, from 1.", "schema": object{"type": "integer", "minimum": 1, "default": 1}},
-	{"name": "limit", "in": "query", "required": false, "description": "How many on a page.", "schema": object{"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
+	{"name": "page", "in": "query", "required": false, "description": "Which page, from 1.", "schema": object{"type": "integer", "minimum": 1, "maximum": web.MaxPage, "default": 1}},
+	{"name": "limit", "in": "query", "required": false, "description": "How many on a page.", "schema": object{"type": "integer", "minimum": 1, "maximum": web.MaxLimit, "default": web.DefaultLimit}},
 }
 
 // tagged adds what the tags of a field say of it.

@@ -10,9 +10,9 @@ import (
 
 // Bounds of a list.
 const (
-	defaultLimit = 20
-	maxLimit     = 100
-	maxPage      = 1_000_000 // so that the offset stays a number the database takes
+	DefaultLimit = 20
+	MaxLimit     = 100
+	MaxPage      = 1_000_000 // so that the offset stays a number the database takes
 )
 
 // Page is the part of a list that a client asks for: `?page=2&limit=50`.
@@ -25,12 +25,12 @@ type Page struct {
 func (p *Page) Offset() int { return (p.Number - 1) * p.Limit }
 
 func (p *Page) decode(query url.Values, fields fault.Fields) {
-	p.Number, p.Limit = 1, defaultLimit
+	p.Number, p.Limit = 1, DefaultLimit
 	for _, bound := range []struct {
 		name string
 		dest *int
 		most int
-	}{{"page", &p.Number, maxPage}, {"limit", &p.Limit, maxLimit}} {
+	}{{"page", &p.Number, MaxPage}, {"limit", &p.Limit, MaxLimit}} {
 		if !query.Has(bound.name) {
 			continue
 		}
