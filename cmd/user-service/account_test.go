@@ -103,7 +103,8 @@ func TestManyRegistrationsOfOneAddressMakeOneAccount(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.Equal(t, map[int]int{201: 1, 400: 19}, statuses)
+	require.Equal(t, 1, statuses[201], "%v", statuses)
+	require.Equal(t, 20, statuses[201]+statuses[400]+statuses[503], "%v: taken, or too busy to hash", statuses)
 	for _, table := range []string{"auth.accounts", "profile.users", "preferences.preferences", "push.recipients"} {
 		var rows int
 		require.NoError(t, db.Get(t.Context(), &rows, `SELECT count(*) FROM `+table))
