@@ -20,7 +20,7 @@ var cost = &argon2id.Params{Memory: 19456, Iterations: 2, Parallelism: 1, SaltLe
 
 // idleAfter is how long after the last hash its memory is given back to the system. The collector
 // alone would keep some 60 MiB for many minutes.
-const idleAfter = 2 * time.Second
+const idleAfter = 10 * time.Second
 
 // unusedAfter is how long after the last hash the processes for hashes are ended.
 const unusedAfter = time.Minute
