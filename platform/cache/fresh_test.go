@@ -195,6 +195,7 @@ func TestValueOfAnotherReleaseIsReadFromTheDatabaseAndReplaced(t *testing.T) {
 	require.Equal(t, "right", a.hits(t, key).Text)
 
 	for _, garbage := range []string{`1:`, `1`, `1:{"Text": "wrong"}`, `1:` + shape(reflect.TypeFor[row]()) + `:{"Text": 7}`} {
+		a.settle(t)
 		require.NoError(t, w.redis.Set(t.Context(), a.prefixInUse()+key, garbage, valuesLive).Err())
 		require.Equal(t, "right", a.misses(t, key).Text, garbage)
 		require.Equal(t, "right", a.hits(t, key).Text, garbage)
