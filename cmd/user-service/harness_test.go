@@ -38,9 +38,12 @@ func newStack(t testing.TB) *stack {
 	s := &stack{provider: newFakeProvider(t)}
 	hosts, err := web.ParseHosts("localhost,127.0.0.1")
 	require.NoError(t, err)
+	program, err := binary()
+	require.NoError(t, err)
 	s.config = config{
 		AllowedHosts: hosts, AllowedOrigins: []string{"http://localhost:3000"},
 		SecretKey: []byte("a secret key of the tests, long enough"), LogLevel: slog.LevelError,
+		HashCommand: []string{program, "hash"}, // as in production; hashes in this process would be made under the race detector, ten times as long
 		DatabaseURL: servertest.Database(t, migrations.Files),
 		RedisURL:    servertest.Env(t, "REDIS_URL"), CacheTTL: time.Hour, RabbitMQURL: servertest.VHost(t),
 		Exchange: "notifications.direct", PushQueue: "push.queue", DLX: "notifications.dlx", FailedQueue: "failed.queue", Events: "user.events",

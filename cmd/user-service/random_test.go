@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -55,13 +56,14 @@ type generator struct {
 
 func pick[T any](g *generator, choices ...T) T { return choices[g.IntN(len(choices))] }
 
+// dear operations are asked for seldom: they hash, or answer with much that is always the same.
+var dear = regexp.MustCompile(`login|password-change|swagger|redoc|openapi`)
+
 func (g *generator) send(t *testing.T, i *instance, d *document, which string) {
 	t.Helper()
 	o := pick(g, d.operations...)
-	for strings.Contains(o.path, "login") || strings.Contains(o.path, "password-change") { // a hash each: seldom
-		if o = pick(g, d.operations...); g.IntN(10) == 0 {
-			break
-		}
+	for dear.MatchString(o.path) && g.IntN(10) > 0 {
+		o = pick(g, d.operations...)
 	}
 	method := o.method
 	if g.IntN(20) == 0 {
@@ -90,6 +92,9 @@ func (g *generator) send(t *testing.T, i *instance, d *document, which string) {
 		require.NoError(t, json.Unmarshal(body, &e), which)
 		require.NotNil(t, e.Success, which)
 		require.NotEmpty(t, e.Message, which)
+	}
+	if resp.StatusCode == http.StatusRequestHeaderFieldsTooLarge { // answered before it is known what is asked for
+		return
 	}
 	if req.URL.Path == strings.ReplaceAll(o.path, "{id}", g.user.id()) && method == o.method {
 		d.judge(t, req, resp.StatusCode, resp.Header, body)

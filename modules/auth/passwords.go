@@ -130,6 +130,8 @@ func (p *passwords) takeHasher() (*hasher, error) {
 // run ends the processes that have nothing to do when ctx ends.
 func (p *passwords) run(ctx context.Context) error {
 	<-ctx.Done()
+	p.idle.Stop()
+	p.unused.Stop()
 	p.endHashers()
 	return nil
 }

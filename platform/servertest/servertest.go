@@ -41,7 +41,8 @@ func Database(t testing.TB, migrations fs.FS) string {
 	admin := openAdmin(t)
 	template := makeTemplate(t, admin, migrations)
 	name := "test_" + strings.ReplaceAll(uuid.NewString(), "-", "")
-	exec(t, admin, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, template))
+	// Copying files is four times cheaper than logging their pages, where nothing is synced to disk.
+	exec(t, admin, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s STRATEGY FILE_COPY", name, template))
 	t.Cleanup(func() {
 		admin := openAdmin(t)
 		exec(t, admin, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", name))

@@ -23,7 +23,7 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, gra
 		DisableGeneralOptionsHandler: true, // its empty 200 has no envelope
 	}
 	stopped := make(chan error, 1)
-	go func() { stopped <- server.Serve(listener) }()
+	go func() { stopped <- server.Serve(envelopes{listener}) }()
 	select {
 	case err := <-stopped:
 		return err

@@ -1,11 +1,14 @@
 package web_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +51,51 @@ func TestServerThatCannotListenSaysSo(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, listener.Close())
 	require.ErrorIs(t, web.Serve(t.Context(), listener, http.NotFoundHandler(), time.Second), net.ErrClosed)
+}
+
+func TestWhatIsNoRequestIsAnsweredInTheEnvelopeToo(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- web.Serve(ctx, listener, newFace(), time.Minute) }()
+	for _, c := range []struct {
+		sent   string
+		status int
+		code   string
+	}{
+		{"what is this\r\n\r\n", 400, "malformed_request"},
+		{"GET / HTTP/1.1\r\n\r\n", 400, "malformed_request"}, // no Host
+		{"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "malformed_request"},
+		{"GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", 400, "malformed_request"},
+		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400, "malformed_request"},
+		{"GET / HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n", 417, "expectation_failed"},
+		{"GET /" + strings.Repeat("x", 70_000) + " HTTP/1.1\r\nHost: a\r\n\r\n", 431, "headers_too_large"},
+		{"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 70_000) + "\r\n\r\n", 431, "headers_too_large"},
+		{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "transfer_encoding_unknown"},
+		{"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505, "version_not_supported"},
+	} {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		require.NoError(t, err)
+		_, err = io.WriteString(conn, c.sent)
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err, "%.80s", c.sent)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		var e map[string]any
+		require.NoError(t, json.Unmarshal(body, &e), "%s", body)
+		require.Equal(t, c.status, resp.StatusCode, "%.80s", c.sent)
+		require.Equal(t, false, e["success"])
+		require.Equal(t, c.code, e["error"], "%.80s", c.sent)
+		require.NotEmpty(t, e["message"])
+		require.NotEmpty(t, resp.Header.Get("X-Correlation-ID"))
+		require.True(t, resp.Close)
+		require.NoError(t, conn.Close())
+	}
+	stop()
+	require.NoError(t, <-ended)
 }
 
 func TestHeadIsGetWithoutTheBody(t *testing.T) {
