@@ -38,7 +38,7 @@ clean-local: $(LOCALSTACK) ## Stop the private servers and delete their data
 	@for state in $(STATES); do $(LOCALSTACK) --state $$state clean; done
 
 test: $(LOCALSTACK) ## Run every test with the race detector, on private servers
-	@$(LOCALSTACK) --state $(TEST_STATE) run --fast --last-word -- go test -race -count=1 -timeout 20m -p 3 -vet=off ./...
+	@$(LOCALSTACK) --state $(TEST_STATE) run --fast --last-word -- go test -race -count=1 -timeout 20m -p 3 -parallel 3 -vet=off ./...
 
 fuzz: $(LOCALSTACK) ## Fuzz every body and parser for T (30s), two at a time
 	@$(LOCALSTACK) --state $(TEST_STATE) run --fast -- bash -euo pipefail -c '\

@@ -41,8 +41,6 @@ const (
 	databaseWait = 20 * time.Second // for a database that starts together with the service
 
 	mailsAtOnce = 8 // connections to the mail server: many servers take few from one client
-
-	databaseConnections = 20 // a process keeps two cores of PostgreSQL busy with fewer
 )
 
 // app is the whole service on one page: every part, and who gets which.
@@ -125,10 +123,10 @@ func (c config) mailSender(log *slog.Logger) mail.Sender {
 	return mail.Log{Log: log.With("logger", "mail.log")}
 }
 
-// newApp wires the service. Of the servers it needs only the database must answer.
-func newApp(ctx context.Context, c config, parts roles, log *slog.Logger) (_ *app, err error) {
+// newApp wires the service, with connections to the database at the most. Of the servers it needs only the database must answer.
+func newApp(ctx context.Context, c config, connections int, parts roles, log *slog.Logger) (_ *app, err error) {
 	a := &app{roles: parts, root: log, log: log.With("logger", "app"), registry: prometheus.NewRegistry()}
-	if a.core, err = newCore(c, databaseConnections, log); err != nil {
+	if a.core, err = newCore(c, connections, log); err != nil {
 		return nil, err
 	}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

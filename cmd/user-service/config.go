@@ -43,7 +43,7 @@ type config struct {
 	FailedQueue string
 	Events      string
 
-	HashCommand     []string // not a setting: tests have none
+	HashCommand     []string // not a setting: the program itself
 	SigningKeys     []auth.SigningKey
 	AccessLifetime  time.Duration
 	RefreshLifetime time.Duration

@@ -31,6 +31,7 @@ import (
 type stack struct {
 	config   config
 	provider *fakeProvider
+	db       *postgres.DB // of the test itself, once it asked for it
 }
 
 func newStack(t testing.TB) *stack {
@@ -57,10 +58,13 @@ func newStack(t testing.TB) *stack {
 
 func (s *stack) open(t testing.TB) *postgres.DB {
 	t.Helper()
-	db, err := postgres.Open(s.config.DatabaseURL, 4)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	return db
+	if s.db == nil {
+		db, err := postgres.Open(s.config.DatabaseURL, testConnections)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = db.Close() })
+		s.db = db
+	}
+	return s.db
 }
 
 // count runs a query that gives one number.
@@ -69,6 +73,10 @@ func count(t *testing.T, db *postgres.DB, query string, args ...any) (n int) {
 	require.NoError(t, db.Get(t.Context(), &n, query, args...))
 	return n
 }
+
+// testConnections are few: to open one takes longer than what most tests do with it, and who needs
+// two at a time gets stuck the sooner.
+const testConnections = 4
 
 // instance is one running service.
 type instance struct {
@@ -85,7 +93,7 @@ func (s *stack) start(t testing.TB, changes ...func(*config)) *instance {
 	for _, change := range changes {
 		change(&c)
 	}
-	a, err := newApp(t.Context(), c, roles{true, true, true}, logging.New(t.Output(), c.LogLevel, false))
+	a, err := newApp(t.Context(), c, testConnections, roles{true, true, true}, logging.New(t.Output(), c.LogLevel, false))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

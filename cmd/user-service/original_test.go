@@ -114,7 +114,7 @@ func TestOriginalsRefreshTokenBecomesASession(t *testing.T) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	successors := map[string]tokens{}
-	const refreshes = 10
+	const refreshes = 6
 	start := func() {
 		for n := range refreshes {
 			all.Go(func() {

@@ -17,7 +17,7 @@ import (
 // operate runs a part alone, and asks over the port of its operators.
 func (s *stack) operate(t *testing.T, parts roles) *instance {
 	t.Helper()
-	a, err := newApp(t.Context(), s.config, parts, logging.New(t.Output(), s.config.LogLevel, false))
+	a, err := newApp(t.Context(), s.config, testConnections, parts, logging.New(t.Output(), s.config.LogLevel, false))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

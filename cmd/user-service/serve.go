@@ -22,6 +22,9 @@ func (consumeCommand) Run(ctx context.Context) error {
 	return serveCommand{Only: "consumer"}.Run(ctx)
 }
 
+// databaseConnections of a process: it keeps two cores of PostgreSQL busy with fewer.
+const databaseConnections = 20
+
 // Run serves until the process is told to stop.
 func (s serveCommand) Run(ctx context.Context) error {
 	start := time.Now()
@@ -33,7 +36,7 @@ func (s serveCommand) Run(ctx context.Context) error {
 	log := logging.New(os.Stdout, c.LogLevel, c.Debug)
 	slog.SetDefault(log) // for what libraries write, net/http for one
 	all := s.Only == "all"
-	a, err := newApp(ctx, c, roles{api: all || s.Only == "api", consumer: all || s.Only == "consumer", relay: all || s.Only == "relay"}, log)
+	a, err := newApp(ctx, c, databaseConnections, roles{api: all || s.Only == "api", consumer: all || s.Only == "consumer", relay: all || s.Only == "relay"}, log)
 	if err != nil {
 		return err
 	}

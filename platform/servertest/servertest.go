@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,14 +39,13 @@ func Env(t testing.TB, name string) string {
 // when the test ends.
 func Database(t testing.TB, migrations fs.FS) string {
 	t.Helper()
-	admin := openAdmin(t)
-	template := makeTemplate(t, admin, migrations)
 	name := "test_" + strings.ReplaceAll(uuid.NewString(), "-", "")
-	// Copying files is four times cheaper than logging their pages, where nothing is synced to disk.
-	exec(t, admin, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s STRATEGY FILE_COPY", name, template))
+	asAdmin(t, func(admin *sql.DB) {
+		// Copying files is four times cheaper than logging their pages, where nothing is synced to disk.
+		exec(t, admin, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s STRATEGY FILE_COPY", name, makeTemplate(t, admin, migrations)))
+	})
 	t.Cleanup(func() {
-		admin := openAdmin(t)
-		exec(t, admin, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", name))
+		asAdmin(t, func(admin *sql.DB) { exec(t, admin, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", name)) })
 	})
 	return withPath(t, Env(t, "DATABASE_URL"), "/"+name)
 }
@@ -59,13 +59,24 @@ func OpenDatabase(t testing.TB, migrations fs.FS) *postgres.DB {
 	return db
 }
 
-func openAdmin(t testing.TB) *sql.DB {
+// admin is the one connection by which the tests of a process make and drop databases, in turns: to
+// open one takes as long as either.
+var (
+	adminTurn sync.Mutex
+	admin     *sql.DB
+)
+
+func asAdmin(t testing.TB, do func(admin *sql.DB)) {
 	t.Helper()
-	admin, err := sql.Open("postgres", Env(t, "DATABASE_URL"))
-	require.NoError(t, err)
-	admin.SetMaxOpenConns(1) // the advisory lock belongs to the connection
-	t.Cleanup(func() { _ = admin.Close() })
-	return admin
+	adminTurn.Lock()
+	defer adminTurn.Unlock()
+	if admin == nil {
+		db, err := sql.Open("postgres", Env(t, "DATABASE_URL"))
+		require.NoError(t, err)
+		db.SetMaxOpenConns(1) // the advisory lock belongs to the connection
+		admin = db
+	}
+	do(admin)
 }
 
 // makeTemplate makes the migrated database that tests copy, once for all processes: a copy takes
