@@ -79,39 +79,6 @@ func TestRefusalByAnyModuleLeavesNothing(t *testing.T) {
 	i.register(func(body map[string]any) { body["email"] = "nobody@example.com" })
 }
 
-func TestManyRegistrationsOfOneAddressMakeOneAccount(t *testing.T) {
-	t.Parallel()
-	s := newStack(t)
-	i, db := s.start(t), s.open(t)
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	statuses := map[int]int{}
-	for n := range 20 {
-		all.Go(func() {
-			address := "One.Address@example.com"
-			if n%2 == 0 {
-				address = "one.address@EXAMPLE.com"
-			}
-			r := i.call("POST", "/api/v1/users/", "", map[string]any{"name": "One", "email": address, "password": goodPassword})
-			mu.Lock()
-			defer mu.Unlock()
-			statuses[r.Status]++
-			if r.Status == 400 {
-				require.Equal(t, "validation_failed", r.Error)
-				require.Equal(t, []string{"A user with this email already exists."}, r.Errors["email"])
-			}
-		})
-	}
-	all.Wait()
-	require.Equal(t, 1, statuses[201], "%v", statuses)
-	require.Equal(t, 20, statuses[201]+statuses[400]+statuses[503], "%v: taken, or too busy to hash", statuses)
-	for _, table := range []string{"auth.accounts", "profile.users", "preferences.preferences", "push.recipients"} {
-		var rows int
-		require.NoError(t, db.Get(t.Context(), &rows, `SELECT count(*) FROM `+table))
-		require.Equal(t, 1, rows, table)
-	}
-}
-
 func TestDeletedAccountIsRefusedAtOnceAndByOthersWithinASecond(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -126,6 +127,9 @@ func TestFiveHundredRegistrationsOfOneAddressMakeOneAccount(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			statuses[w.Code]++
+			if w.Code == 400 {
+				assert.Contains(t, w.Body.String(), `"errors":{"email":["A user with this email already exists."]}`)
+			}
 		})
 	}
 	all.Wait()

@@ -27,6 +27,7 @@ var binaryDir string
 
 func TestMain(m *testing.M) {
 	status := m.Run()
+	wholeRun.end()
 	if binaryDir != "" {
 		_ = os.RemoveAll(binaryDir)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -63,6 +64,13 @@ var hostile = []string{
 	`{"__proto__": {"is_staff": true}, "constructor": null}`, `{"preferences": {"email": 1}}`, `{"is_active": 99999999999999999999999}`,
 }
 
+// fuzzed is the one service that the fuzz tests of a process send to, one after the other.
+var fuzzed = sync.OnceValues(func() (*stack, *instance) {
+	s := newStack(wholeRun)
+	s.open(wholeRun)
+	return s, s.start(wholeRun)
+})
+
 // fuzzBody sends whatever body and accepts any answer but a fault of ours: always the envelope, and of
 // a body that is refused which field is wrong.
 func fuzzBody(f *testing.F, endpoint string) {
@@ -70,8 +78,7 @@ func fuzzBody(f *testing.F, endpoint string) {
 		f.Add([]byte(seed))
 	}
 	method, path, _ := strings.Cut(endpoint, " ")
-	s := newStack(f)
-	i := s.start(f)
+	s, i := fuzzed()
 	admin, user := s.staff(i), i.register()
 	if path == "/users/{id}/" {
 		path, user = "/users/"+user.id()+"/", admin

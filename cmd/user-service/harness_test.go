@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +28,27 @@ import (
 	"user-service/platform/servertest"
 	"user-service/platform/web"
 )
+
+// wholeRun stands in for a test where several share what they use; it ends after the last of them.
+var wholeRun = new(testRun)
+
+type testRun struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (*testRun) Helper()                      {}
+func (*testRun) Context() context.Context     { return context.Background() }
+func (*testRun) Output() io.Writer            { return os.Stderr }
+func (r *testRun) Cleanup(f func())           { r.cleanups = append(r.cleanups, f) }
+func (*testRun) Errorf(text string, a ...any) { panic(fmt.Sprintf(text, a...)) }
+func (*testRun) FailNow()                     {}
+
+func (r *testRun) end() {
+	for _, cleanup := range slices.Backward(r.cleanups) {
+		cleanup()
+	}
+}
 
 // stack is what one test has for itself: a database, a virtual host, and a fake device provider.
 type stack struct {
