@@ -37,6 +37,7 @@ stop-local: $(LOCALSTACK) ## Stop the private servers
 clean-local: $(LOCALSTACK) ## Stop the private servers and delete their data
 	@for state in $(STATES); do $(LOCALSTACK) --state $$state clean; done
 
+# Three at a time, as tests wait for servers too; lint vets already.
 test: $(LOCALSTACK) ## Run every test with the race detector, on private servers
 	@$(LOCALSTACK) --state $(TEST_STATE) run --fast --last-word -- go test -race -count=1 -timeout 20m -p 3 -parallel 3 -vet=off ./...
 
