@@ -123,7 +123,8 @@ func (c config) mailSender(log *slog.Logger) mail.Sender {
 	return mail.Log{Log: log.With("logger", "mail.log")}
 }
 
-// newApp wires the service, with connections to the database at the most. Of the servers it needs only the database must answer.
+// newApp wires the service, with so many connections to the database at the most. Of the servers it
+// needs only the database must answer.
 func newApp(ctx context.Context, c config, connections int, parts roles, log *slog.Logger) (_ *app, err error) {
 	a := &app{roles: parts, root: log, log: log.With("logger", "app"), registry: prometheus.NewRegistry()}
 	if a.core, err = newCore(c, connections, log); err != nil {

@@ -134,6 +134,7 @@ func TestFiveHundredRegistrationsOfOneAddressMakeOneAccount(t *testing.T) {
 	}
 	all.Wait()
 	require.Equal(t, 1, statuses[201], "%v", statuses)
+	require.Positive(t, statuses[400], "%v: those that were not too many are told", statuses)
 	require.Equal(t, 500, statuses[201]+statuses[400]+statuses[503], "%v: taken, or too busy to hash", statuses)
 	for _, table := range []string{"auth.accounts", "profile.users", "preferences.preferences", "push.recipients"} {
 		var rows int

@@ -67,7 +67,7 @@ func newStack(t testing.TB) *stack {
 	s.config = config{
 		AllowedHosts: hosts, AllowedOrigins: []string{"http://localhost:3000"},
 		SecretKey: []byte("a secret key of the tests, long enough"), LogLevel: slog.LevelError,
-		HashCommand: []string{program, "hash"}, // as in production; hashes in this process would be made under the race detector, ten times as long
+		HashCommand: []string{program, "hash"}, // as in production; in this process hashes take ten times as long, for the race detector
 		DatabaseURL: servertest.Database(t, migrations.Files),
 		RedisURL:    servertest.Env(t, "REDIS_URL"), CacheTTL: time.Hour, RabbitMQURL: servertest.VHost(t),
 		Exchange: "notifications.direct", PushQueue: "push.queue", DLX: "notifications.dlx", FailedQueue: "failed.queue", Events: "user.events",
