@@ -1,32 +1,32 @@
 package auth
 
 import (
+	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A process that hashes has a tenth of the weight of the others, so that a busy service still signs
-// in. Kernels from 6.6 on let it finish its slice when another wakes: it has short ones.
-const (
-	niceness = 10
-	slice    = 100 * time.Microsecond
-)
-
-// startInBackground has a process inherit a low priority. It gets a session of its own: the kernel
-// may share the cores out among sessions first (sched(7), "autogroup"), and in ours the process would
-// use up the share of the service.
+// startInBackground has a process run in the time that is left (sched(7), SCHED_IDLE). A core that does
+// nothing else is idle to the kernel, and what wakes up goes there at once. With a low priority alone
+// it may wait for tens of milliseconds behind others on one core while the other one hashes.
 func startInBackground(process *exec.Cmd) error {
+	// The kernel may share the cores out among sessions first (sched(7), "autogroup"): in ours the
+	// process would use up the share of the service.
 	process.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	result := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // for good: a priority cannot be raised again, so the thread ends with this
-		priority := unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: niceness, Runtime: uint64(slice)}
-		_ = unix.SchedSetAttr(0, &priority, 0) // not allowed: the process has the priority of this one
+		runtime.LockOSThread() // for good: whoever is idle may not become normal again, so the thread ends with this
+		_ = unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0)
 		result <- process.Start()
 	}()
-	return <-result
+	if err := <-result; err != nil {
+		return err
+	}
+	share := "/proc/" + strconv.Itoa(process.Process.Pid) + "/autogroup"
+	_ = os.WriteFile(share, []byte("10"), 0) // a tenth of the other sessions' weight; no such file, no such shares
+	return nil
 }

@@ -6,10 +6,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // TestEveryThreadThatHashesIsInTheBackground: one that is not would take a core from the other routes.
@@ -27,10 +27,12 @@ func TestEveryThreadThatHashesIsInTheBackground(t *testing.T) {
 	for _, thread := range threads {
 		id, err := strconv.Atoi(filepath.Base(thread))
 		require.NoError(t, err)
-		const zero = 20 // the system call gives 20 less the niceness, so that no answer is below zero
-		priority, err := syscall.Getpriority(syscall.PRIO_PROCESS, id)
+		attributes, err := unix.SchedGetAttr(id, 0)
 		require.NoError(t, err)
-		require.Equal(t, niceness, zero-priority)
+		require.EqualValues(t, unix.SCHED_IDLE, attributes.Policy)
+	}
+	if session, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/autogroup"); err == nil { // a kernel with such shares
+		require.Contains(t, string(session), "nice 10")
 	}
 	environment, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	require.NoError(t, err)

@@ -39,6 +39,7 @@ func (j hashJob) do() (r hashResult, err error) {
 // ServeHashes does the jobs of a service that started this process for them, one after another,
 // until in ends.
 func ServeHashes(in io.Reader, out io.Writer) error {
+	debug.SetGCPercent(-1) // after each hash is enough, and during one does no good
 	jobs, results := gob.NewDecoder(in), gob.NewEncoder(out)
 	idle := time.AfterFunc(idleAfter, debug.FreeOSMemory)
 	for {
@@ -56,7 +57,7 @@ func ServeHashes(in io.Reader, out io.Writer) error {
 		if err := results.Encode(result); err != nil {
 			return fmt.Errorf("tell a result: %w", err)
 		}
-		runtime.GC() // the next hash gets the same memory: half of it is enough, and takes no longer
+		runtime.GC() // the next hash gets the same memory
 		idle.Reset(idleAfter)
 	}
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
@@ -41,6 +42,7 @@ type passwords struct {
 
 	mu      sync.Mutex
 	hashers []*hasher // that have nothing to do, the last one used at the end
+	started int       // those at work among them, no more than there are cores
 }
 
 // decoy is what an unknown account's password is compared with, so that it takes as long. It is the
@@ -89,42 +91,76 @@ func (p *passwords) onCore(ctx context.Context, job hashJob) (hashResult, error)
 	}
 	defer func() { <-p.cores }()
 	defer p.idle.Reset(idleAfter) // requests leave something behind wherever they hash
-	if len(p.command) > 0 {
-		result, err := p.inBackground(job)
-		if err == nil {
-			return result, nil
-		}
-		p.log.WarnContext(ctx, "no process for hashes, hashing in this one", "error", err)
+	if len(p.command) == 0 {
+		return job.do()
 	}
-	return job.do()
+	result, err := p.inBackground(job)
+	if err != nil {
+		p.log.WarnContext(ctx, "password is hashed in the foreground", "error", err)
+		return job.do()
+	}
+	return result, nil
 }
 
-func (p *passwords) inBackground(job hashJob) (hashResult, error) {
+// starvedAfter is how long a hash may take in the background, several times what it takes with a core
+// of its own: then everything else leaves no time for it.
+const starvedAfter = time.Second
+
+var errStarved = errors.New("the background gets no time")
+
+// inBackground leaves a process that gets no time to go on as it can: so it costs the least.
+func (p *passwords) inBackground(job hashJob) (result hashResult, err error) {
 	h, err := p.takeHasher()
 	if err != nil {
-		return hashResult{}, err
+		return result, err
 	}
-	result, err := h.do(job)
-	if err == nil {
-		p.mu.Lock()
-		p.hashers = append(p.hashers, h)
-		p.mu.Unlock()
-		p.unused.Reset(unusedAfter)
+	type outcome struct {
+		hashResult
+		err error
 	}
-	return result, err
+	done := make(chan outcome, 1)
+	go func() {
+		result, err := h.do(job)
+		p.giveBack(h, err)
+		done <- outcome{result, err}
+	}()
+	select {
+	case o := <-done:
+		return o.hashResult, o.err
+	case <-time.After(starvedAfter):
+		return result, errStarved
+	}
 }
 
 // takeHasher starts no more processes than are needed at once.
 func (p *passwords) takeHasher() (*hasher, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last := len(p.hashers) - 1
-	if last < 0 {
-		return startHasher(p.command)
+	if last := len(p.hashers) - 1; last >= 0 {
+		h := p.hashers[last]
+		p.hashers = p.hashers[:last]
+		return h, nil
 	}
-	h := p.hashers[last]
-	p.hashers = p.hashers[:last]
-	return h, nil
+	if p.started == cap(p.cores) { // and all are starved
+		return nil, errStarved
+	}
+	h, err := startHasher(p.command)
+	if err == nil {
+		p.started++
+	}
+	return h, err
+}
+
+// giveBack has the next one take the process, if it has not ended with an error.
+func (p *passwords) giveBack(h *hasher, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.started--
+		return
+	}
+	p.hashers = append(p.hashers, h)
+	p.unused.Reset(unusedAfter)
 }
 
 // run ends the processes that have nothing to do when ctx ends.
@@ -141,6 +177,7 @@ func (p *passwords) endHashers() {
 	p.mu.Lock()
 	unused := p.hashers
 	p.hashers = nil
+	p.started -= len(unused)
 	p.mu.Unlock()
 	for _, h := range unused {
 		h.end()

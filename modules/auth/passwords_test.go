@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,6 +103,30 @@ func TestHashesAreMadeByProcessesOfTheirOwn(t *testing.T) {
 	require.True(t, match)
 	require.Len(t, p.hashers, 1, "and the next one is started")
 	require.NotSame(t, first, p.hashers[0])
+}
+
+// TestHashesAreMadeHereWhenTheBackgroundGetsNoTime stops the processes, as a machine that is busy with
+// all else might.
+func TestHashesAreMadeHereWhenTheBackgroundGetsNoTime(t *testing.T) {
+	t.Parallel()
+	p := newPasswords([]string{os.Args[0], "serve-hashes"}, slog.New(slog.DiscardHandler))
+	hash, err := p.hash(t.Context(), "correct horse battery")
+	require.NoError(t, err)
+	starved := p.hashers[0]
+	p.started = cap(p.cores) // it is the last one that may be started
+	require.NoError(t, starved.process.Process.Signal(syscall.SIGSTOP))
+	for range 3 {
+		match, err := p.matches(t.Context(), "correct horse battery", hash)
+		require.NoError(t, err)
+		require.True(t, match)
+		require.Equal(t, cap(p.cores), p.started)
+	}
+	require.NoError(t, starved.process.Process.Signal(syscall.SIGCONT))
+	require.Eventually(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return slices.Contains(p.hashers, starved)
+	}, 10*time.Second, time.Millisecond, "it is used again")
 }
 
 func TestHashesAreMadeHereWhereNoProcessStarts(t *testing.T) {
