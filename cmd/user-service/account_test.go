@@ -15,8 +15,8 @@ import (
 // another of two instances.
 func TestFiftyUsersReadTheirOwnWrites(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	instances := [2]*instance{s.start(t), s.start(t)}
+	_, a, b := shared(t)
+	instances := [2]*instance{a, b}
 	var users sync.WaitGroup
 	for n := range 50 {
 		users.Go(func() {
@@ -81,8 +81,7 @@ func TestRefusalByAnyModuleLeavesNothing(t *testing.T) {
 
 func TestDeletedAccountIsRefusedAtOnceAndByOthersWithinASecond(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	a, b := s.start(t), s.start(t)
+	s, a, b := shared(t)
 	listening := s.broker(t).listen()
 	k := a.register()
 	body := map[string]any{"email": k.User["email"], "password": goodPassword}
@@ -122,8 +121,7 @@ func TestDeletedAccountIsRefusedAtOnceAndByOthersWithinASecond(t *testing.T) {
 // TestEveryChangeIsToldOnceAndNoChangeIsNot reads the events of one user's life.
 func TestEveryChangeIsToldOnceAndNoChangeIsNot(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	i := s.start(t)
+	s, i, _ := shared(t)
 	listening := s.broker(t).listen()
 	k := i.register(func(body map[string]any) { body["preferences"] = map[string]any{"email": false} })
 	require.Equal(t, map[string]any{"email": false, "push": true}, k.User["preferences"])
@@ -160,7 +158,7 @@ func TestEveryChangeIsToldOnceAndNoChangeIsNot(t *testing.T) {
 
 func TestBadInputIsNamedFieldByField(t *testing.T) {
 	t.Parallel()
-	i := newStack(t).start(t)
+	_, i, _ := shared(t)
 	r := i.call("POST", "/api/v1/users/", "", map[string]any{"name": " ", "email": "a@b", "password": "12345", "push_token": "with space"})
 	require.Equal(t, 400, r.Status)
 	require.Equal(t, "validation_failed", r.Error)

@@ -96,7 +96,7 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 	}
 
 	k.auth = auth.New(k.db, k.bus, k.limiter, auth.Settings{
-		SecretKey: c.SecretKey, SigningKeys: c.SigningKeys, HashCommand: c.HashCommand,
+		SecretKey: c.SecretKey, SigningKeys: c.SigningKeys, HashCost: c.HashCost, HashCommand: c.HashCommand,
 		AccessLifetime: c.AccessLifetime, RefreshLifetime: c.RefreshLifetime, PublicURL: c.PublicURL,
 	}, log)
 	k.profile = profile.New(k.db, k.bus, k.cache)

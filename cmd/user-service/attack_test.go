@@ -18,6 +18,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"user-service/modules/auth"
 )
 
 // What an attacker tries with requests. What one tries with the parts of a token is in modules/auth.
@@ -25,8 +27,7 @@ import (
 // TestForgedTokensOpenNothing sends tokens that only look like ours to every route that asks for one.
 func TestForgedTokensOpenNothing(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	i := s.start(t)
+	s, i, _ := shared(t)
 	victim := s.staff(i)
 	parts := strings.Split(victim.AccessToken, ".")
 	segment := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
@@ -70,7 +71,7 @@ func TestForgedTokensOpenNothing(t *testing.T) {
 // TestUserReachesNothingOfStaffOrSiblings tries every route with the token of an ordinary user.
 func TestUserReachesNothingOfStaffOrSiblings(t *testing.T) {
 	t.Parallel()
-	i := newStack(t).start(t)
+	_, i, _ := shared(t)
 	victim, attacker := i.register(), i.register()
 	tried := 0
 	for _, route := range i.app.router.Routes() {
@@ -86,7 +87,7 @@ func TestUserReachesNothingOfStaffOrSiblings(t *testing.T) {
 
 func TestFieldsThatAreNotAUsersToSetAreIgnored(t *testing.T) {
 	t.Parallel()
-	i := newStack(t).start(t)
+	_, i, _ := shared(t)
 	stolen := uuid.NewString()
 	forbidden := map[string]any{
 		"id": stolen, "user_id": stolen, "sub": stolen, "is_staff": true, "is_superuser": true, "is_active": false, "email_verified": true,
@@ -157,7 +158,9 @@ func (i *instance) serve(method, path string, body []byte) *httptest.ResponseRec
 // takes more rounds to see through the noise; a difference that is there remains.
 func TestTimeOfALoginTellsNobodyWhetherAnAccountExists(t *testing.T) {
 	t.Parallel()
-	i := newStack(t).start(t)
+	program, err := binary()
+	require.NoError(t, err)
+	i := newStack(t).start(t, func(c *config) { c.HashCost, c.HashCommand = auth.DefaultCost, []string{program, "hash"} }) // as in production
 	known, inactive := i.register(), i.register()
 	require.Equal(t, 200, i.call("DELETE", "/api/v1/users/me/", inactive.AccessToken, nil).Status)
 	kinds := []struct{ email, password any }{
@@ -193,7 +196,7 @@ func TestTimeOfALoginTellsNobodyWhetherAnAccountExists(t *testing.T) {
 // account with the answer about one that has none.
 func TestRegistrationAloneTellsOfAnAccount(t *testing.T) {
 	t.Parallel()
-	i := newStack(t).start(t)
+	_, i, _ := shared(t)
 	k := i.register()
 	for path, body := range map[string]map[string]any{
 		"/api/v1/auth/login/": {"password": "wrong password"}, resendPath: {}, resetPath: {},

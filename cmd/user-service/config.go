@@ -43,7 +43,8 @@ type config struct {
 	FailedQueue string
 	Events      string
 
-	HashCommand     []string // not a setting: the program itself
+	HashCost        auth.Cost // not a setting: what auth takes for enough
+	HashCommand     []string  // likewise: the program itself
 	SigningKeys     []auth.SigningKey
 	AccessLifetime  time.Duration
 	RefreshLifetime time.Duration

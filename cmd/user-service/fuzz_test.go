@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,8 +45,9 @@ func FuzzChangeAccount(f *testing.F)      { fuzzBody(f, "PATCH /users/{id}/") }
 
 func TestEveryBodyIsFuzzed(t *testing.T) {
 	t.Parallel()
+	_, i, _ := shared(t)
 	var served []string
-	for _, route := range newStack(t).start(t).app.router.Routes() {
+	for _, route := range i.app.router.Routes() {
 		if route.TakesBody() {
 			served = append(served, route.Method+" "+route.Path)
 		}
@@ -64,13 +64,6 @@ var hostile = []string{
 	`{"__proto__": {"is_staff": true}, "constructor": null}`, `{"preferences": {"email": 1}}`, `{"is_active": 99999999999999999999999}`,
 }
 
-// fuzzed is the one service that the fuzz tests of a process send to, one after the other.
-var fuzzed = sync.OnceValues(func() (*stack, *instance) {
-	s := newStack(wholeRun)
-	s.open(wholeRun)
-	return s, s.start(wholeRun)
-})
-
 // fuzzBody sends whatever body and accepts any answer but a fault of ours: always the envelope, and of
 // a body that is refused which field is wrong.
 func fuzzBody(f *testing.F, endpoint string) {
@@ -78,7 +71,7 @@ func fuzzBody(f *testing.F, endpoint string) {
 		f.Add([]byte(seed))
 	}
 	method, path, _ := strings.Cut(endpoint, " ")
-	s, i := fuzzed()
+	s, i, _ := shared(f)
 	admin, user := s.staff(i), i.register()
 	if path == "/users/{id}/" {
 		path, user = "/users/"+user.id()+"/", admin

@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"user-service/migrations"
+	"user-service/modules/auth"
 	"user-service/platform/logging"
 	"user-service/platform/postgres"
 	"user-service/platform/servertest"
@@ -62,12 +63,10 @@ func newStack(t testing.TB) *stack {
 	s := &stack{provider: newFakeProvider(t)}
 	hosts, err := web.ParseHosts("localhost,127.0.0.1")
 	require.NoError(t, err)
-	program, err := binary()
-	require.NoError(t, err)
 	s.config = config{
 		AllowedHosts: hosts, AllowedOrigins: []string{"http://localhost:3000"},
 		SecretKey: []byte("a secret key of the tests, long enough"), LogLevel: slog.LevelError,
-		HashCommand: []string{program, "hash"}, // as in production; in this process hashes take ten times as long, for the race detector
+		HashCost:    auth.Cost{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32},
 		DatabaseURL: servertest.Database(t, migrations.Files),
 		RedisURL:    servertest.Env(t, "REDIS_URL"), CacheTTL: time.Hour, RabbitMQURL: servertest.VHost(t),
 		Exchange: "notifications.direct", PushQueue: "push.queue", DLX: "notifications.dlx", FailedQueue: "failed.queue", Events: "user.events",
@@ -89,6 +88,22 @@ func (s *stack) open(t testing.TB) *postgres.DB {
 	}
 	return s.db
 }
+
+// shared are two services on one stack, for the tests that look at nothing but their own users: to
+// start two of their own takes longer than most of these tests.
+func shared(t testing.TB) (s *stack, a, b *instance) {
+	t.Helper()
+	s, services := sharedByTests()
+	a, b = &services[0], &services[1]
+	a.t, b.t = t, t
+	return s, a, b
+}
+
+var sharedByTests = sync.OnceValues(func() (*stack, [2]instance) {
+	s := newStack(wholeRun)
+	s.open(wholeRun)
+	return s, [2]instance{*s.start(wholeRun), *s.start(wholeRun)}
+})
 
 // count runs a query that gives one number.
 func count(t *testing.T, db *postgres.DB, query string, args ...any) (n int) {

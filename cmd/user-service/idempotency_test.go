@@ -83,8 +83,7 @@ func TestRepeatIsAnsweredAsTheFirst(t *testing.T) {
 
 func TestRequestIDIsOfOnePrincipalMethodPathAndBody(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	i := s.start(t)
+	_, i, _ := shared(t)
 	one, two := i.register(), i.register()
 	rename := map[string]any{"name": "Renamed"}
 	require.Equal(t, 200, i.once("id", "PATCH", "/api/v1/users/profile/", one.AccessToken, rename).Status)
@@ -111,7 +110,7 @@ func TestRequestIDIsOfOnePrincipalMethodPathAndBody(t *testing.T) {
 
 func TestMalformedRequestIDIsNamed(t *testing.T) {
 	t.Parallel()
-	i := newStack(t).start(t)
+	_, i, _ := shared(t)
 	for _, ids := range [][]string{{""}, {strings.Repeat("x", 256)}, {"ümlaut"}, {"one", "two"}, {"tab\tinside"}} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, i.base+"/api/v1/users/", strings.NewReader("{}"))
 		require.NoError(t, err)
@@ -126,8 +125,8 @@ func TestMalformedRequestIDIsNamed(t *testing.T) {
 // TestTwentyFirstsAtOnceMakeOneAccount sends them to two instances.
 func TestTwentyFirstsAtOnceMakeOneAccount(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	instances := [2]*instance{s.start(t), s.start(t)}
+	s, a, b := shared(t)
+	instances := [2]*instance{a, b}
 	body := newUser()
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -154,7 +153,7 @@ func TestTwentyFirstsAtOnceMakeOneAccount(t *testing.T) {
 	require.Equal(t, 20, statuses[201]+statuses[409], "%v", statuses)
 	require.Positive(t, statuses[201])
 	require.Len(t, ids, 1)
-	require.Equal(t, 1, count(t, s.open(t), `SELECT count(*) FROM auth.accounts`))
+	require.Equal(t, 1, count(t, s.open(t), `SELECT count(*) FROM auth.accounts WHERE email = $1`, body["email"]))
 	require.Equal(t, 201, instances[1].once("at once", "POST", "/api/v1/users/", "", body).Status)
 }
 
@@ -229,8 +228,7 @@ func TestWhoWasThoughtDeadCannotCommit(t *testing.T) {
 // TestRequestThatEndedItsSessionIsRepeated, by a client that never saw the reply.
 func TestRequestThatEndedItsSessionIsRepeated(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	a, b := s.start(t), s.start(t)
+	_, a, b := shared(t)
 	for _, request := range []struct {
 		method, path string
 		body         map[string]any

@@ -38,8 +38,7 @@ func agent(name string) func(*http.Request) {
 
 func TestSessionsAreListedAndEnded(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	a, b := s.start(t), s.start(t)
+	s, a, b := shared(t)
 	listening := s.broker(t).listen()
 	first := a.register()
 	phone, tablet := b.login(first, agent("phone")), a.login(first, agent("tablet"))
@@ -84,7 +83,7 @@ func TestSessionsAreListedAndEnded(t *testing.T) {
 
 func TestNobodyEndsTheSessionOfAnother(t *testing.T) {
 	t.Parallel()
-	i := newStack(t).start(t)
+	_, i, _ := shared(t)
 	owner, other := i.register(), i.register()
 	id := i.sessions(owner)[0].ID
 	for _, path := range []string{id, uuid.NewString(), "nonsense", "%00"} {
@@ -98,8 +97,7 @@ func TestNobodyEndsTheSessionOfAnother(t *testing.T) {
 // TestHundredAndFirstSessionEndsTheOneUsedLeastLately keeps an account from being filled with sessions.
 func TestHundredAndFirstSessionEndsTheOneUsedLeastLately(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	i := s.start(t)
+	s, i, _ := shared(t)
 	k := i.register()
 	_, err := s.open(t).Exec(t.Context(), `
 		INSERT INTO auth.sessions (id, account_id, expires_at, last_used_at)
@@ -114,10 +112,9 @@ func TestHundredAndFirstSessionEndsTheOneUsedLeastLately(t *testing.T) {
 // TestSessionGetsNoOlderThanNinetyDays has its user sign in again, however often it is refreshed.
 func TestSessionGetsNoOlderThanNinetyDays(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	i := s.start(t)
+	s, i, _ := shared(t)
 	k := i.register()
-	s.exec(t, `UPDATE auth.sessions SET created_at = now() - interval '90 days' + interval '5 minutes'`)
+	s.exec(t, `UPDATE auth.sessions SET created_at = now() - interval '90 days' + interval '5 minutes' WHERE account_id = $1`, k.id())
 	k, r := i.refresh(k.RefreshToken)
 	require.Equal(t, 200, r.Status, r.Error)
 	require.WithinDuration(t, time.Now().Add(5*time.Minute), i.sessions(k)[0].ExpiresAt, time.Minute)
@@ -126,14 +123,13 @@ func TestSessionGetsNoOlderThanNinetyDays(t *testing.T) {
 // TestAccessTokenOfAnExpiredSessionIsEndedWithTheOthers is about the last one before the end of a session.
 func TestAccessTokenOfAnExpiredSessionIsEndedWithTheOthers(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	i := s.start(t)
+	s, i, _ := shared(t)
 	first := i.register()
 	expired, named := i.login(first, agent("expired")), i.login(first, agent("named"))
 	var id string
 	require.NoError(t, s.open(t).Get(t.Context(), &id, `
-		WITH gone AS (UPDATE auth.sessions SET expires_at = now() - interval '1 second' WHERE user_agent IN ('expired', 'named') RETURNING id, user_agent)
-		SELECT id FROM gone WHERE user_agent = 'named'`))
+		WITH gone AS (UPDATE auth.sessions SET expires_at = now() - interval '1 second' WHERE account_id = $1 AND user_agent IN ('expired', 'named') RETURNING id, user_agent)
+		SELECT id FROM gone WHERE user_agent = 'named'`, first.id()))
 	require.Equal(t, 200, i.call("GET", "/api/v1/users/me/", expired.AccessToken, nil).Status)
 	require.Equal(t, 200, i.call("DELETE", "/api/v1/auth/sessions/"+id, first.AccessToken, nil).Status)
 	require.Equal(t, "token_invalid", i.call("GET", "/api/v1/users/me/", named.AccessToken, nil).Error)

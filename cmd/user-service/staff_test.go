@@ -22,8 +22,7 @@ func (i *instance) withKey(method, path, key string) reply {
 
 func TestStaffDeactivatesAndReactivates(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	a, b := s.start(t), s.start(t)
+	s, a, b := shared(t)
 	broker := s.broker(t)
 	listening := broker.listen()
 	admin, k := s.staff(a), a.register()
@@ -67,8 +66,7 @@ func TestStaffDeactivatesAndReactivates(t *testing.T) {
 
 func TestStaffCannotLockItselfOut(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	i := s.start(t)
+	s, i, _ := shared(t)
 	admin := s.staff(i)
 	r := i.call("PATCH", "/api/v1/users/"+admin.id()+"/", admin.AccessToken, map[string]any{"is_active": false, "is_staff": false})
 	require.Equal(t, 400, r.Status)
@@ -81,8 +79,7 @@ func TestStaffCannotLockItselfOut(t *testing.T) {
 
 func TestSiblingsReadUsersByTheirKey(t *testing.T) {
 	t.Parallel()
-	s := newStack(t)
-	a, b := s.start(t), s.start(t)
+	s, a, b := shared(t)
 	key, err := a.app.auth.CreateServiceKey(t.Context(), "gateway")
 	require.NoError(t, err)
 	admin, k := s.staff(a), a.register(func(body map[string]any) { body["preferences"] = map[string]any{"push": false} })

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,7 +14,7 @@ import (
 // TestEveryThreadThatHashesIsInTheBackground: one that is not would take a core from the other routes.
 func TestEveryThreadThatHashesIsInTheBackground(t *testing.T) {
 	t.Parallel()
-	p := newPasswords([]string{os.Args[0], "serve-hashes"}, slog.New(slog.DiscardHandler))
+	p := inBackground()
 	for range 3 {
 		_, err := p.hash(t.Context(), "correct horse battery")
 		require.NoError(t, err)

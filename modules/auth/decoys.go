@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"math"
 	"strings"
@@ -23,6 +24,7 @@ const decoysEvery = time.Minute
 type decoys struct {
 	db     *postgres.DB
 	secret []byte
+	cost   Cost // of our own hashes
 	kinds  atomic.Pointer[[]kindOfHash]
 }
 
@@ -41,12 +43,17 @@ var fittings = map[string]string{
 	"bcrypt_sha256": "$nobodysSaltNobodysSaltuNobodysKeyWhichFitsNothingAtAl",
 }
 
+// decoy is a hash at this cost.
+func decoy(cost Cost) string {
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d", cost.Memory, cost.Iterations, cost.Parallelism) + fittings[""]
+}
+
 // standIn gives hash, or the address's decoy when there is no hash or no password can match it.
 func (d *decoys) standIn(hash, email string) string {
 	if readHash(hash) != nil {
 		return hash
 	}
-	best, chosen := -1.0, decoy
+	best, chosen := -1.0, decoy(d.cost)
 	if kinds := d.kinds.Load(); kinds != nil {
 		for _, kind := range *kinds {
 			if score := kind.Accounts * d.lot(email, kind.Prefix); score > best {

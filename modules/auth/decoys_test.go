@@ -18,10 +18,10 @@ const legacyPrefix = "pbkdf2_sha256$600000"
 func decoysOf(t *testing.T) *decoys {
 	t.Helper()
 	db := servertest.OpenDatabase(t, migrations.Files)
-	d := &decoys{db: db, secret: sharedSecret}
-	require.Equal(t, decoy, d.standIn("", "nobody@example.com"), "before the first look")
+	d := &decoys{db: db, secret: sharedSecret, cost: DefaultCost}
+	require.Equal(t, decoy(DefaultCost), d.standIn("", "nobody@example.com"), "before the first look")
 	for i := range 90 {
-		hash := decoy
+		hash := decoy(DefaultCost)
 		if i%3 == 0 {
 			hash = legacyPrefix + fittings["pbkdf2_sha256"]
 		}
@@ -46,13 +46,13 @@ func TestUnknownAddressesHaveHashesOfTheKindsThatAccountsHave(t *testing.T) {
 		if strings.HasPrefix(got, legacyPrefix+"$") {
 			django++
 		} else {
-			require.Equal(t, decoy, got)
+			require.Equal(t, decoy(DefaultCost), got)
 		}
 	}
 	require.InDelta(t, 1000, django, 150)
 	require.Equal(t, djangoHashes[0].hash, d.standIn(djangoHashes[0].hash, "a@example.com"), "who has a hash is compared with it")
 
-	another := &decoys{db: d.db, secret: sharedSecret}
+	another := &decoys{db: d.db, secret: sharedSecret, cost: DefaultCost}
 	require.NoError(t, another.look(t.Context()))
 	require.Equal(t, d.standIn("", "x@example.com"), another.standIn("", "x@example.com"), "on every instance")
 }

@@ -50,8 +50,8 @@ func readHash(hash string) comparison {
 // CanVerify reports whether there can be a password for a hash that Django made.
 func CanVerify(hash string) bool { return readHash(hash) != nil }
 
-// outdated reports whether a hash is not of the kind that we make, or a weaker one.
-func outdated(hash string) bool {
+// outdated reports whether a hash is not of the kind that we make at this cost, or a weaker one.
+func outdated(hash string, cost Cost) bool {
 	h, ok := parseArgon2(strings.TrimPrefix(hash, "$"))
 	return !ok || !strings.HasPrefix(hash, "$argon2id$") ||
 		h.memory < cost.Memory || h.passes < cost.Iterations ||

@@ -35,23 +35,23 @@ func TestDjangosHashesMatchTheirPasswordsAndNoOther(t *testing.T) {
 		for _, wrong := range []string{"", h.password[1:], h.password[:1], strings.ToUpper(h.password) + "!", "Caf\u00e9 au lait"} {
 			require.False(t, matches(wrong), "%s: %q", h.hash, wrong)
 		}
-		require.True(t, outdated(h.hash))
+		require.True(t, outdated(h.hash, DefaultCost))
 	}
 }
 
 func TestOnlyHashesWeakerThanOursAreOutdated(t *testing.T) {
 	t.Parallel()
-	ours, err := newPasswords(nil, slog.New(slog.DiscardHandler)).hash(t.Context(), "correct horse battery")
+	ours, err := newPasswords(DefaultCost, nil, slog.New(slog.DiscardHandler)).hash(t.Context(), "correct horse battery")
 	require.NoError(t, err)
-	require.False(t, outdated(ours))
+	require.False(t, outdated(ours, DefaultCost))
 	for change, weaker := range map[string]bool{
 		"m=19456,t=2,p=1": false, "m=65536,t=2,p=1": false, "m=19456,t=3,p=2": false, "m=19455,t=2,p=1": true, "m=65536,t=1,p=1": true,
 	} {
-		require.Equal(t, weaker, outdated(strings.Replace(ours, "m=19456,t=2,p=1", change, 1)), change)
+		require.Equal(t, weaker, outdated(strings.Replace(ours, "m=19456,t=2,p=1", change, 1), DefaultCost), change)
 	}
-	require.True(t, outdated("argon2"+ours), "what has Django's form gets ours")
+	require.True(t, outdated("argon2"+ours, DefaultCost), "what has Django's form gets ours")
 	shortSalt := strings.Replace(djangoHashes[9].hash, "m=256", "m=65536", 1)
-	require.True(t, outdated(strings.TrimPrefix(shortSalt, "argon2")), "a short salt")
+	require.True(t, outdated(strings.TrimPrefix(shortSalt, "argon2"), DefaultCost), "a short salt")
 }
 
 // TestHashesThatCostTooMuchOrAreNoneMatchNothing: nothing is computed for them.
@@ -75,7 +75,7 @@ func TestHashesThatCostTooMuchOrAreNoneMatchNothing(t *testing.T) {
 		"$argon2id$v=19$m=256,t=1,p=1$c29tZXNhbHQ$", "$argon2id$v=19$m=256,t=1,p=1$$" + argon2[1:], "$argon2id$v=19$m=256,t=1,p=1" + argon2 + "$x",
 	} {
 		require.Nil(t, readHash(hash), hash)
-		require.True(t, outdated(hash), hash)
+		require.True(t, outdated(hash, DefaultCost), hash)
 	}
 }
 

@@ -17,8 +17,11 @@ import (
 // hashWithin is how long a hash may take: several times the dearest one that is accepted.
 const hashWithin = 30 * time.Second
 
-// hashJob is a password to compare with a hash, or to hash when there is none.
-type hashJob struct{ Password, Hash string }
+// hashJob is a password to compare with a hash, or to hash at a cost when there is none.
+type hashJob struct {
+	Password, Hash string
+	Cost           Cost
+}
 
 type hashResult struct {
 	Match bool
@@ -27,7 +30,7 @@ type hashResult struct {
 
 func (j hashJob) do() (r hashResult, err error) {
 	if j.Hash == "" {
-		r.Hash, err = argon2id.CreateHash(j.Password, cost)
+		r.Hash, err = argon2id.CreateHash(j.Password, &j.Cost)
 		return r, err
 	}
 	if compare := readHash(j.Hash); compare != nil {

@@ -41,6 +41,7 @@ import (
 type Settings struct {
 	SecretKey       []byte        // signs access tokens, HS256, unless there are SigningKeys
 	SigningKeys     []SigningKey  // newest first: the first one signs, the others only verify
+	HashCost        Cost          // of new password hashes; none: DefaultCost
 	HashCommand     []string      // of a process that runs ServeHashes; none: hashes are made in this one
 	AccessLifetime  time.Duration // of an access token
 	RefreshLifetime time.Duration // of a session that is not refreshed
@@ -66,9 +67,12 @@ type Module struct {
 // New wires the module. Run keeps it up to date.
 func New(db *postgres.DB, bus *messaging.Bus, limiter *ratelimit.Limiter, settings Settings, log *slog.Logger) *Module {
 	log = log.With("logger", "auth")
+	if settings.HashCost == (Cost{}) {
+		settings.HashCost = DefaultCost
+	}
 	return &Module{
-		db: db, bus: bus, limiter: limiter, store: store{db}, passwords: newPasswords(settings.HashCommand, log), settings: settings,
-		decoys:      &decoys{db: db, secret: settings.SecretKey},
+		db: db, bus: bus, limiter: limiter, store: store{db}, passwords: newPasswords(settings.HashCost, settings.HashCommand, log), settings: settings,
+		decoys:      &decoys{db: db, secret: settings.SecretKey, cost: settings.HashCost},
 		tokens:      newTokens(settings),
 		revocations: newRevocations(db), serviceKeys: newServiceKeys(db), wishes: make(bell, 1), log: log,
 	}

@@ -16,8 +16,11 @@ import (
 	"user-service/platform/fault"
 )
 
-// cost of a hash: Argon2id with 19 MiB, 2 passes, 1 lane (OWASP Password Storage Cheat Sheet).
-var cost = &argon2id.Params{Memory: 19456, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+// Cost is what a hash by Argon2id takes.
+type Cost = argon2id.Params
+
+// DefaultCost is 19 MiB, 2 passes and 1 lane (OWASP Password Storage Cheat Sheet).
+var DefaultCost = Cost{Memory: 19456, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
 // idleAfter is how long after the last hash its memory is given back to the system. The collector
 // alone would keep some 60 MiB for many minutes.
@@ -26,32 +29,34 @@ const idleAfter = 10 * time.Second
 // unusedAfter is how long after the last hash the processes for hashes are ended.
 const unusedAfter = time.Minute
 
+// starvedAfter is how long a hash may take in the background, many times what it takes on a core of its
+// own: then all else leaves no time for it.
+const starvedAfter = time.Second
+
 // maxWaiting bounds the hashes that wait for a core; each takes about 20 ms.
 const maxWaiting = 100
 
 // passwords hashes, at most one on each core at a time and behind the other routes: a flood of logins
 // can neither take the memory nor starve them.
 type passwords struct {
-	command []string // of a process that runs ServeHashes; none: hashes are made in this one
-	cores   chan struct{}
-	waiting atomic.Int64 // those on a core among them
-	refused prometheus.Counter
-	idle    *time.Timer // memory is given back
-	unused  *time.Timer // processes are ended
-	log     *slog.Logger
+	cost     Cost          // of new hashes
+	command  []string      // of a process that runs ServeHashes; none: hashes are made in this one
+	patience time.Duration // starvedAfter
+	cores    chan struct{}
+	waiting  atomic.Int64 // those on a core among them
+	refused  prometheus.Counter
+	idle     *time.Timer // memory is given back
+	unused   *time.Timer // processes are ended
+	log      *slog.Logger
 
 	mu      sync.Mutex
 	hashers []*hasher // that have nothing to do, the last one used at the end
 	started int       // those at work among them, no more than there are cores
 }
 
-// decoy is what an unknown account's password is compared with, so that it takes as long. It is the
-// hash of nothing: salt and key are made up.
-const decoy = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdCEhIQ$bm9ib2R5J3Mga2V5LCB3aGljaCBmaXRzIG5vdGhpbmc"
-
-func newPasswords(command []string, log *slog.Logger) *passwords {
+func newPasswords(cost Cost, command []string, log *slog.Logger) *passwords {
 	p := &passwords{
-		command: command, log: log,
+		cost: cost, command: command, patience: starvedAfter, log: log,
 		cores: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "password_hashes_refused_total", Help: "Password hashes that were refused because too many waited.",
@@ -63,17 +68,17 @@ func newPasswords(command []string, log *slog.Logger) *passwords {
 }
 
 func (p *passwords) hash(ctx context.Context, password string) (hash string, err error) {
-	r, err := p.onCore(ctx, hashJob{Password: password})
+	r, err := p.onCore(ctx, hashJob{Password: password, Cost: p.cost})
 	return r.Hash, err
 }
 
-// matches compares. A hash that no password can match, as an empty one, takes the decoy's time.
+// matches compares. A hash that no password can match, as an empty one, takes the time of one of ours.
 func (p *passwords) matches(ctx context.Context, password, hash string) (match bool, err error) {
 	usable := readHash(hash) != nil
 	if !usable {
-		hash = decoy
+		hash = decoy(p.cost)
 	}
-	r, err := p.onCore(ctx, hashJob{password, hash})
+	r, err := p.onCore(ctx, hashJob{Password: password, Hash: hash})
 	return r.Match && usable, err
 }
 
@@ -102,10 +107,6 @@ func (p *passwords) onCore(ctx context.Context, job hashJob) (hashResult, error)
 	return result, nil
 }
 
-// starvedAfter is how long a hash may take in the background, several times what it takes with a core
-// of its own: then everything else leaves no time for it.
-const starvedAfter = time.Second
-
 var errStarved = errors.New("the background gets no time")
 
 // inBackground leaves a process that gets no time to go on as it can: so it costs the least.
@@ -127,7 +128,7 @@ func (p *passwords) inBackground(job hashJob) (result hashResult, err error) {
 	select {
 	case o := <-done:
 		return o.hashResult, o.err
-	case <-time.After(starvedAfter):
+	case <-time.After(p.patience):
 		return result, errStarved
 	}
 }

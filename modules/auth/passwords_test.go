@@ -19,7 +19,7 @@ import (
 // noise only makes a run slower.
 func TestUnknownAccountTakesAsMuchWorkAsAKnownOne(t *testing.T) {
 	t.Parallel()
-	p := newPasswords(nil, slog.New(slog.DiscardHandler))
+	p := newPasswords(DefaultCost, nil, slog.New(slog.DiscardHandler))
 	hash, err := p.hash(t.Context(), "correct horse battery")
 	require.NoError(t, err)
 	quickest := map[string]time.Duration{}
@@ -39,12 +39,12 @@ func TestUnknownAccountTakesAsMuchWorkAsAKnownOne(t *testing.T) {
 		require.Greater(t, quickest[unknown], quickest[hash]/4, "%q answers at once", unknown)
 		require.Less(t, quickest[unknown], quickest[hash]*4)
 	}
-	require.False(t, outdated(decoy), "it costs what ours cost")
+	require.False(t, outdated(decoy(DefaultCost), DefaultCost), "it costs what ours cost")
 }
 
 func TestHashesQueueUpAndTheQueueIsBounded(t *testing.T) {
 	t.Parallel()
-	p := newPasswords(nil, slog.New(slog.DiscardHandler))
+	p := newPasswords(DefaultCost, nil, slog.New(slog.DiscardHandler))
 	for range cap(p.cores) {
 		p.cores <- struct{}{} // every core is at work
 	}
@@ -78,9 +78,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// inBackground hashes in processes, however long they get no time.
+func inBackground() *passwords {
+	cheap := Cost{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+	p := newPasswords(cheap, []string{os.Args[0], "serve-hashes"}, slog.New(slog.DiscardHandler))
+	p.patience = time.Hour
+	return p
+}
+
 func TestHashesAreMadeByProcessesOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	p := newPasswords([]string{os.Args[0], "serve-hashes"}, slog.New(slog.DiscardHandler))
+	p := inBackground()
 	const password = "пароль\xff, not even UTF-8"
 	hash, err := p.hash(t.Context(), password)
 	require.NoError(t, err)
@@ -109,11 +117,12 @@ func TestHashesAreMadeByProcessesOfTheirOwn(t *testing.T) {
 // all else might.
 func TestHashesAreMadeHereWhenTheBackgroundGetsNoTime(t *testing.T) {
 	t.Parallel()
-	p := newPasswords([]string{os.Args[0], "serve-hashes"}, slog.New(slog.DiscardHandler))
+	p := inBackground()
 	hash, err := p.hash(t.Context(), "correct horse battery")
 	require.NoError(t, err)
 	starved := p.hashers[0]
 	p.started = cap(p.cores) // it is the last one that may be started
+	p.patience = time.Millisecond
 	require.NoError(t, starved.process.Process.Signal(syscall.SIGSTOP))
 	for range 3 {
 		match, err := p.matches(t.Context(), "correct horse battery", hash)
@@ -131,7 +140,7 @@ func TestHashesAreMadeHereWhenTheBackgroundGetsNoTime(t *testing.T) {
 
 func TestHashesAreMadeHereWhereNoProcessStarts(t *testing.T) {
 	t.Parallel()
-	p := newPasswords([]string{"/nowhere"}, slog.New(slog.DiscardHandler))
+	p := newPasswords(DefaultCost, []string{"/nowhere"}, slog.New(slog.DiscardHandler))
 	hash, err := p.hash(t.Context(), "correct horse battery")
 	require.NoError(t, err)
 	match, err := p.matches(t.Context(), "correct horse battery", hash)
@@ -141,7 +150,7 @@ func TestHashesAreMadeHereWhereNoProcessStarts(t *testing.T) {
 
 func TestProcessesForHashesEndWhenTheyAreNotNeeded(t *testing.T) {
 	t.Parallel()
-	p := newPasswords([]string{os.Args[0], "serve-hashes"}, slog.New(slog.DiscardHandler))
+	p := inBackground()
 	hash, err := p.hash(t.Context(), "correct horse battery")
 	require.NoError(t, err)
 	first := p.hashers[0].process

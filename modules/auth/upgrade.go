@@ -6,7 +6,7 @@ import "context"
 // made by Django, and gives the hash by which the password holds now. It never fails a login: the next
 // one tries again.
 func (m *Module) upgrade(ctx context.Context, a account, password string) string {
-	if !outdated(a.Password) {
+	if !outdated(a.Password, m.passwords.cost) {
 		return a.Password
 	}
 	upgraded, err := m.rehash(ctx, a, password)
