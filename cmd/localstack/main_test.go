@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"user-service/cmd/localstack/servers"
+	"user-service/platform/servertest"
 )
 
 // The test binary stands in for the command: with this variable set it behaves like it.
@@ -28,48 +28,11 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(asCommand)
 		main()
 	}
-	dir, err := os.MkdirTemp("", "localstack-test-")
-	if err != nil {
-		log.Fatal(err)
-	}
-	shared.dir = dir
-	code := m.Run()
-	for _, k := range servers.Kinds {
-		if i, err := k.Open(filepath.Join(dir, k.Name)); err == nil {
-			_ = i.Remove()
-		}
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-// shared are the servers given to tests that are not about them: only Redis starts in no time.
-var shared struct {
-	dir              string
-	once             sync.Once
-	database, broker string
-	err              error
+	os.Exit(m.Run())
 }
 
 // private leaves the database to the call.
 var private = []string{"DATABASE_URL="}
-
-func startShared(t *testing.T) {
-	t.Helper()
-	shared.once.Do(func() {
-		for k, url := range map[*servers.Kind]*string{servers.Postgres: &shared.database, servers.RabbitMQ: &shared.broker} {
-			o := servers.Options{Dir: filepath.Join(shared.dir, k.Name), Fast: true}
-			i, err := k.Start(context.Background(), o)
-			if err != nil {
-				shared.err = err
-				return
-			}
-			*url = i.URL
-		}
-	})
-	skipIfMissing(t, shared.err)
-	require.NoError(t, shared.err)
-}
 
 func skipIfMissing(t *testing.T, err error) {
 	t.Helper()
@@ -106,16 +69,15 @@ func (l *locked) String() string {
 var _ io.Writer = (*locked)(nil)
 
 // localstack prepares a call on a state folder that is cleaned with the test. Unless env says otherwise
-// all is given but Redis.
+// all is given but Redis, which starts in no time.
 func localstack(t *testing.T, dir string, env []string, args ...string) *call {
 	t.Helper()
 	_, err := servers.Redis.Find("")
 	skipIfMissing(t, err)
-	startShared(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
 	c := &call{Cmd: exec.Command(self, append([]string{"--state", dir}, args...)...)}
-	c.Env = append(os.Environ(), asCommand+"=1", "DATABASE_URL="+shared.database, "REDIS_URL=", "RABBITMQ_URL="+shared.broker,
+	c.Env = append(os.Environ(), asCommand+"=1", "DATABASE_URL="+servertest.Env(t, "DATABASE_URL"), "REDIS_URL=", "RABBITMQ_URL="+servertest.Env(t, "RABBITMQ_URL"),
 		"RABBITMQ_MANAGEMENT_URL=", "PORT=", "SECRET_KEY=")
 	c.Env = append(c.Env, env...)
 	c.Stdout, c.Stderr = &c.out, &c.says

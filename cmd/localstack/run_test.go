@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"user-service/cmd/localstack/servers"
+	"user-service/platform/servertest"
 )
 
 func TestRunGivesTheCommandItsServersAndStopsThemAfterwards(t *testing.T) {
@@ -43,7 +44,7 @@ func TestWhatTheCallerSetWinsAndIsKeptInTheFile(t *testing.T) {
 	dir := t.TempDir()
 	c := localstack(t, dir, []string{"PORT=8123", "SECRET_KEY=mine"}, "run", "--fast", "--", "env")
 	require.Zero(t, c.run(t))
-	for _, line := range []string{"PORT=8123", "SECRET_KEY=mine", "RABBITMQ_URL=" + shared.broker} {
+	for _, line := range []string{"PORT=8123", "SECRET_KEY=mine", "RABBITMQ_URL=" + servertest.Env(t, "RABBITMQ_URL")} {
 		require.Contains(t, lines(c.out.String()), line)
 	}
 	require.Equal(t, "mine", readEnv(t, dir)["SECRET_KEY"])
