@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -119,6 +120,14 @@ func TestOneTraceLeadsFromARequestOrAMessageToAllThatItCauses(t *testing.T) {
 	require.Equal(t, 200, p.do(req).Status)
 	updated := <-arriving
 
+	wish := newTrace()
+	req, err = http.NewRequest(http.MethodPost, p.base+resetPath, strings.NewReader(fmt.Sprintf(`{"email": %q}`, k.User["email"])))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("traceparent", wish.String())
+	require.Equal(t, 200, p.do(req).Status)
+	b.mail(k.User["email"], "password_reset")
+
 	message := newTrace()
 	push := pushBody(k.id(), uuid.NewString())
 	push.Headers = amqp.Table{"traceparent": message.String()}
@@ -136,6 +145,8 @@ func TestOneTraceLeadsFromARequestOrAMessageToAllThatItCauses(t *testing.T) {
 	var event struct{ Traceparent string }
 	require.NoError(t, json.Unmarshal(updated.Body, &event))
 	require.Equal(t, published.String(), event.Traceparent)
+
+	c.under(t, c.under(t, wish, "POST "+resetPath)[0], "publish email")
 
 	processed := c.under(t, message, "process push.queue")[0]
 	c.under(t, processed, "INSERT")

@@ -33,11 +33,11 @@ func (m *Module) wish(ctx context.Context, in addressed, of purpose) (web.None, 
 	if err := fields.Err(); err != nil {
 		return web.None{}, err
 	}
-	client := identity.ClientFrom(ctx)
+	client, ids := identity.ClientFrom(ctx), correlation.From(ctx)
 	none, err := web.InTx(ctx, m.db, func(ctx context.Context) (none web.None, err error) {
 		_, err = m.db.Exec(ctx, `
-			INSERT INTO auth.mail_wishes (email, purpose, address, user_agent, correlation_id) VALUES ($1, $2, $3, $4, $5)`,
-			email, of, client.Address, client.UserAgent, correlation.From(ctx).Correlation)
+			INSERT INTO auth.mail_wishes (email, purpose, address, user_agent, correlation_id, traceparent) VALUES ($1, $2, $3, $4, $5, $6)`,
+			email, of, client.Address, client.UserAgent, ids.Correlation, ids.Traceparent)
 		return none, err
 	})
 	if err == nil {
@@ -86,6 +86,7 @@ type mailWish struct {
 	Address     string  `db:"address"`
 	UserAgent   string  `db:"user_agent"`
 	Correlation string  `db:"correlation_id"`
+	Traceparent string  `db:"traceparent"`
 }
 
 // grantNext takes one wish; more is false when there was none. What fails for another reason than a
@@ -99,7 +100,7 @@ func (m *Module) grantNext(ctx context.Context) (more bool, err error) {
 			return err
 		}
 		ctx = identity.WithClient(ctx, identity.Client{Address: w.Address, UserAgent: w.UserAgent})
-		return m.grant(correlation.With(ctx, correlation.IDs{Correlation: w.Correlation}), w)
+		return m.grant(correlation.With(ctx, correlation.IDs{Correlation: w.Correlation, Traceparent: w.Traceparent}), w)
 	})
 	switch {
 	case errors.Is(err, postgres.ErrNoRows) && w.ID == 0:
@@ -115,7 +116,7 @@ func (m *Module) takeWish(ctx context.Context, w *mailWish) error {
 	return m.db.Get(ctx, w, `
 		DELETE FROM auth.mail_wishes
 		WHERE id = (SELECT id FROM auth.mail_wishes ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1)
-		RETURNING id, email, purpose, address, user_agent, correlation_id`)
+		RETURNING id, email, purpose, address, user_agent, correlation_id, traceparent`)
 }
 
 // grant sends the mail if there is an active account that it is of use to.
