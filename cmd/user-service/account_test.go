@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
@@ -172,4 +174,28 @@ func TestBadInputIsNamedFieldByField(t *testing.T) {
 	}, r.Errors)
 	r = i.call("POST", "/api/v1/auth/login/", "", map[string]any{"email": 1})
 	require.Equal(t, map[string][]string{"email": {"Must be a string."}, "password": {"This field is required."}}, r.Errors)
+}
+
+// TestProfileIsWordForWordTheSameFromTheCache, whatever its name looks like.
+func TestProfileIsWordForWordTheSameFromTheCache(t *testing.T) {
+	t.Parallel()
+	_, i, _ := shared(t)
+	for _, name := range []string{`<b>Ada & Grace</b>`, `","is_active":false,"x":"`, `"is_active":false`, "Zoë \u2028 \\ 𝒜"} {
+		k := i.register(func(body map[string]any) { body["name"] = name })
+		read := func() string {
+			w := httptest.NewRecorder()
+			req := httptest.NewRequest(http.MethodGet, "/api/v1/users/profile/", nil)
+			req.Header.Set("Authorization", "Bearer "+k.AccessToken)
+			i.app.router.ServeHTTP(w, req)
+			require.Equal(t, 200, w.Code, "%s", w.Body)
+			return w.Body.String()
+		}
+		changed := i.call("PATCH", "/api/v1/users/profile/", k.AccessToken, map[string]any{"push_token": "another"})
+		first := read()
+		require.Equal(t, first, read())
+		require.Contains(t, first, string(changed.Data))
+		var user map[string]any
+		i.call("GET", "/api/v1/users/profile/", k.AccessToken, nil).into(t, &user)
+		require.Equal(t, name, user["name"])
+	}
 }

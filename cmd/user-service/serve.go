@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -33,6 +34,9 @@ func (s serveCommand) Run(ctx context.Context) error {
 		return err
 	}
 	c.HashCommand = hashes()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200) // the heap is small: for a few more MiB a request costs a tenth less
+	}
 	log := logging.New(os.Stdout, c.LogLevel, c.Debug)
 	slog.SetDefault(log) // for what libraries write, net/http for one
 	all := s.Only == "all"

@@ -18,12 +18,12 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"reflect"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,11 +85,32 @@ func (c *Cache) Ping(ctx context.Context) error { return c.redis.Ping(ctx).Err()
 
 // Read gives the cached value of key or loads it, with the version of its row, and keeps it.
 func Read[T any](ctx context.Context, c *Cache, key string, load func(context.Context) (T, int64, error)) (T, error) {
-	ns := c.readable(ctx) // before the load: what it reads must not get into a namespace that began after it
-	var value T
-	if ns != nil && c.get(ctx, ns, key, &value) {
-		return value, nil
+	ns := c.readable(ctx)
+	if held, found := c.get(ctx, ns, key, reflect.TypeFor[T]()); found {
+		var value T
+		if json.Unmarshal(held, &value) == nil {
+			return value, nil
+		}
 	}
+	return loaded(ctx, c, ns, key, load)
+}
+
+// ReadJSON is Read for who passes the value on: what is cached is not decoded.
+func ReadJSON[T any](ctx context.Context, c *Cache, key string, load func(context.Context) (T, int64, error)) ([]byte, error) {
+	ns := c.readable(ctx)
+	if held, found := c.get(ctx, ns, key, reflect.TypeFor[T]()); found {
+		return held, nil
+	}
+	value, err := loaded(ctx, c, ns, key, load)
+	if err != nil {
+		return nil, err
+	}
+	return encodeJSON(value)
+}
+
+// loaded keeps what it loads. ns was taken before: what is read must not get into a namespace that
+// began after it.
+func loaded[T any](ctx context.Context, c *Cache, ns *namespace, key string, load func(context.Context) (T, int64, error)) (T, error) {
 	asked := time.Now()
 	value, version, err := load(ctx)
 	if err != nil || ns == nil || c.trusted() == nil || time.Since(asked) > loadFor {
@@ -104,22 +125,28 @@ func Read[T any](ctx context.Context, c *Cache, key string, load func(context.Co
 // A flight shared by concurrent readers (singleflight) is left out on purpose: who joins a load that
 // began before its own write committed would read the value from before that write.
 
-func (c *Cache) get(ctx context.Context, ns *namespace, key string, dest any) bool {
+// get gives the JSON of a value of this type.
+func (c *Cache) get(ctx context.Context, ns *namespace, key string, of reflect.Type) (value []byte, found bool) {
+	if ns == nil {
+		return nil, false
+	}
 	call, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	held, err := c.redis.Get(call, ns.prefix+key).Result()
+	held, err := c.redis.Get(call, ns.prefix+key).Bytes()
 	if !errors.Is(err, redis.Nil) {
 		c.leave(ctx, ns, err)
 	}
-	_, rest, _ := strings.Cut(held, ":")
-	form, value, _ := strings.Cut(rest, ":") // none when nothing is there, or an announcement
-	if form != shape(reflect.TypeOf(dest).Elem()) || json.Unmarshal([]byte(value), dest) != nil {
+	_, rest, _ := bytes.Cut(held, colon)
+	form, value, _ := bytes.Cut(rest, colon) // none when nothing is there, or an announcement
+	if string(form) != shape(of) {
 		c.reads.WithLabelValues("miss").Inc()
-		return false
+		return nil, false
 	}
 	c.reads.WithLabelValues("hit").Inc()
-	return true
+	return value, true
 }
+
+var colon = []byte(":")
 
 // readable is the namespace to read and fill, nil when the cache must be left alone.
 func (c *Cache) readable(ctx context.Context) *namespace {

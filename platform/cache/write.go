@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,11 +25,20 @@ func (e entry) encode() (string, error) {
 	if e.value == nil {
 		return "", nil
 	}
-	value, err := json.Marshal(e.value)
+	value, err := encodeJSON(e.value)
 	if err != nil {
 		return "", fmt.Errorf("encode %s: %w", e.key, err)
 	}
 	return shape(reflect.TypeOf(e.value)) + ":" + string(value), nil
+}
+
+// encodeJSON leaves < and > as they are, like the replies that values become part of.
+func encodeJSON(value any) ([]byte, error) {
+	var buf bytes.Buffer
+	encoder := json.NewEncoder(&buf)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), err
 }
 
 // changes are what one transaction did to cached rows; they are announced and written together.

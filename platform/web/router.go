@@ -119,7 +119,7 @@ type None struct{}
 // Handle adds an endpoint that takes an In and whose data is an Out. A field of In is read from the
 // JSON body by its tag `json`, from the path by `path`, from the query by `query`.
 func Handle[In, Out any](r *Router, e Endpoint, fn func(ctx context.Context, in In) (Out, error)) {
-	route := Route{Endpoint: e, Base: Base, In: reflect.TypeFor[In](), Out: reflect.TypeFor[Out]()}
+	route := Route{Endpoint: e, Base: Base, In: reflect.TypeFor[In](), Out: dataType[Out]()}
 	r.routes = append(r.routes, route)
 	takesBody := route.TakesBody()
 	r.add(e, Base, func(w http.ResponseWriter, req *http.Request) {
