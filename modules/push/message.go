@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -32,7 +33,7 @@ func malformed(format string, args ...any) error {
 	return &messaging.Permanent{Reason: "malformed", Detail: fmt.Sprintf(format, args...)}
 }
 
-// parse reads a message as strangers write it; it is Permanent `malformed` or `wrong_channel`
+// parse reads a message as strangers write it, by the names and in the wrapping that they use; it is Permanent `malformed` or `wrong_channel`
 // otherwise. What could be read is given in any case, so that the failure can be attributed.
 func parse(d messaging.Delivery) (pushMessage, error) {
 	m := pushMessage{Priority: min(d.Priority, maxPriority)}
@@ -49,14 +50,17 @@ func parse(d messaging.Delivery) (pushMessage, error) {
 	if err := json.Unmarshal(body, &members); err != nil {
 		return m, malformed("the body is not valid JSON: %v", err)
 	}
-	reader := object{members: members}
-	channel := reader.text("notification_type", 64)
-	m.RequestID = reader.text("request_id", maxRequestID)
+	reader := object{members: unwrapped(members)}
+	channel := reader.text(64, "notification_type", "type")
+	m.RequestID = reader.id(maxRequestID, "request_id", "notification_id")
 	if m.RequestID == "" && storable(d.MessageID, maxRequestID) {
 		m.RequestID = d.MessageID
 	}
-	userID := reader.text("user_id", 36)
-	m.TemplateCode = reader.text("template_code", maxTemplateCode)
+	userID := reader.text(36, "user_id")
+	if userID == "" {
+		userID = reader.within("metadata").text(36, "user_id")
+	}
+	m.TemplateCode = reader.id(maxTemplateCode, "template_code", "template_id")
 	reader.variables(&m.Variables)
 	reader.wholeNumber("priority", &m.Priority)
 
@@ -83,31 +87,45 @@ func parse(d messaging.Delivery) (pushMessage, error) {
 	return m, nil
 }
 
-// object reads the members of an object and gathers what is wrong with them.
+// unwrapped takes a message out of what NestJS puts around it: {"pattern": …, "data": {…}}.
+func unwrapped(members map[string]json.RawMessage) map[string]json.RawMessage {
+	var data map[string]json.RawMessage
+	if _, wrapped := members["pattern"]; wrapped && json.Unmarshal(members["data"], &data) == nil && data != nil {
+		return data
+	}
+	return members
+}
+
+// object reads the members of an object and gathers what is wrong with them. Of several names for the
+// same the first one that is there counts.
 type object struct {
 	members map[string]json.RawMessage
 	faults  []string
 }
 
-func (r *object) wrong(fault string) { r.faults = append(r.faults, fault) }
-
-// value leaves dest as it is when the member is missing or null.
-func (r *object) value(name string, dest any, expected string) bool {
-	raw, present := r.members[name]
-	if !present || string(raw) == "null" {
-		return false
-	}
-	if json.Unmarshal(raw, dest) != nil {
-		r.wrong(name + " must be " + expected)
-		return false
-	}
-	return true
+// within gives the object that a member is; an empty one when it is none.
+func (r *object) within(name string) *object {
+	inner := new(object)
+	_ = json.Unmarshal(r.members[name], &inner.members)
+	return inner
 }
+
+// named is the first of these members that is there, and its name.
+func (r *object) named(names []string) (raw json.RawMessage, name string) {
+	for _, name := range names {
+		if raw := r.members[name]; len(raw) > 0 && string(raw) != "null" {
+			return raw, name
+		}
+	}
+	return nil, ""
+}
+
+func (r *object) wrong(fault string) { r.faults = append(r.faults, fault) }
 
 // variables keeps numbers as they were written: ids may have more digits than a float64.
 func (r *object) variables(dest *map[string]any) {
-	raw, present := r.members["variables"]
-	if !present || string(raw) == "null" {
+	raw, name := r.named([]string{"variables"})
+	if name == "" {
 		return
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
@@ -119,22 +137,48 @@ func (r *object) variables(dest *map[string]any) {
 
 // wholeNumber takes 1.0 too: JSON knows one kind of number only.
 func (r *object) wholeNumber(name string, dest *int) {
-	var number float64
-	if !r.value(name, &number, "a whole number") {
+	raw, found := r.named([]string{name})
+	if found == "" {
 		return
 	}
-	if number != math.Trunc(number) || math.Abs(number) > math.MaxInt32 {
+	var number float64
+	if json.Unmarshal(raw, &number) != nil || number != math.Trunc(number) || math.Abs(number) > math.MaxInt32 {
 		r.wrong(name + " must be a whole number")
 		return
 	}
 	*dest = int(number)
 }
 
-func (r *object) text(name string, limit int) string {
-	var text string
-	if !r.value(name, &text, "a string") {
+func (r *object) text(limit int, names ...string) string {
+	raw, name := r.named(names)
+	if name == "" {
 		return ""
 	}
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		r.wrong(name + " must be a string")
+		return ""
+	}
+	return r.bounded(name, text, limit)
+}
+
+var wholeNumber = regexp.MustCompile(`^-?[0-9]+$`)
+
+// id is a text or a number, whose digits are kept as they were written.
+func (r *object) id(limit int, names ...string) string {
+	raw, name := r.named(names)
+	if wholeNumber.Match(raw) {
+		return r.bounded(name, string(raw), limit)
+	}
+	var text string
+	if name != "" && json.Unmarshal(raw, &text) != nil {
+		r.wrong(name + " must be a string or a whole number")
+		return ""
+	}
+	return r.bounded(name, text, limit)
+}
+
+func (r *object) bounded(name, text string, limit int) string {
 	if !storable(text, limit) {
 		r.wrong(fmt.Sprintf("%s must be at most %d bytes without control characters", name, limit))
 		return ""

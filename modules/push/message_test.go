@@ -2,6 +2,7 @@ package push
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -51,6 +52,39 @@ func TestNumbersStayAsTheyWereWritten(t *testing.T) {
 	}
 }
 
+// TestMessagesOfEveryProducerAreUnderstood, who each have names of their own.
+func TestMessagesOfEveryProducerAreUnderstood(t *testing.T) {
+	t.Parallel()
+	want := pushMessage{RequestID: "42", UserID: user, TemplateCode: "welcome_notification", Priority: 0}
+	for name, body := range map[string]string{
+		"as documented":            `{"request_id":"42","user_id":"%s","template_code":"welcome_notification","notification_type":"push"}`,
+		"number for an id":         `{"request_id":42,"user_id":"%s","template_code":"welcome_notification"}`,
+		"user in the metadata":     `{"request_id":"42","metadata":{"user_id":"%s"},"template_code":"welcome_notification"}`,
+		"null is not there":        `{"request_id":null,"notification_id":42,"user_id":null,"metadata":{"user_id":"%s"},"template_code":null,"template_id":"welcome_notification"}`,
+		"of the gateway":           `{"notification_id":"42","user_id":"%s","template_id":"welcome_notification","type":"push"}`,
+		"the documented name wins": `{"request_id":"42","notification_id":"7","user_id":"%s","metadata":{"user_id":"x"},"template_code":"welcome_notification","template_id":"x","notification_type":"push","type":"x"}`,
+		"of NestJS":                `{"pattern":"push","data":{"notification_id":42,"user_id":"%s","template_code":"welcome_notification"}}`,
+		"of NestJS, by a command":  `{"pattern":{"cmd":"push"},"id":"rpc","data":{"request_id":"42","user_id":"%s","template_code":"welcome_notification"}}`,
+		"a field called pattern":   `{"pattern":"x","data":null,"request_id":"42","user_id":"%s","template_code":"welcome_notification"}`,
+	} {
+		m, err := parse(messaging.Delivery{MessageID: "amqp-id", Body: fmt.Appendf(nil, body, user)})
+		require.NoError(t, err, name)
+		require.Equal(t, want, m, name)
+	}
+	for body, reason := range map[string]string{
+		`{"request_id":"r","user_id":"%s","template_code":"x","type":"email"}`:                      "wrong_channel",
+		`{"pattern":"x","data":{"request_id":"r","user_id":"%s","template_code":"x","type":"sms"}}`: "wrong_channel",
+		`{"request_id":1.5,"user_id":"%s","template_code":"x"}`:                                     "malformed",
+		`{"request_id":"r","user_id":7,"metadata":{"user_id":"%s"},"template_code":"x"}`:            "malformed",
+		`{"pattern":"x","data":["%s"]}`:                                                             "malformed",
+	} {
+		_, err := parse(messaging.Delivery{Body: fmt.Appendf(nil, body, user)})
+		permanent := new(messaging.Permanent)
+		require.ErrorAs(t, err, &permanent, body)
+		require.Equal(t, reason, permanent.Reason, body)
+	}
+}
+
 func TestEveryFaultOfAMessageIsNamed(t *testing.T) {
 	t.Parallel()
 	_, err := parse(messaging.Delivery{Body: []byte(`{"user_id":"7","template_code":"a\u0000b","request_id":true,"variables":[],"priority":11}`)})
@@ -59,7 +93,7 @@ func TestEveryFaultOfAMessageIsNamed(t *testing.T) {
 	require.Equal(t, "malformed", permanent.Reason)
 	for _, fault := range []string{
 		"user_id must be a UUID", "template_code must be at most 255 bytes without control characters", "template_code is required",
-		"request_id must be a string", "request_id is required, or else the AMQP message_id", "variables must be an object", "priority must be from 0 to 10",
+		"request_id must be a string or a whole number", "request_id is required, or else the AMQP message_id", "variables must be an object", "priority must be from 0 to 10",
 	} {
 		require.Contains(t, permanent.Detail, fault)
 	}
@@ -67,6 +101,7 @@ func TestEveryFaultOfAMessageIsNamed(t *testing.T) {
 
 func FuzzMessage(f *testing.F) {
 	f.Add([]byte(`{"user_id":"`+user+`","template_code":"welcome_notification","request_id":"r","variables":{"name":"x"}}`), "id")
+	f.Add([]byte(`{"pattern":"p","data":{"notification_id":7,"metadata":{"user_id":"`+user+`"},"template_id":"welcome_notification","type":"push"}}`), "")
 	f.Add([]byte(``), "")
 	f.Add([]byte(`[]`), "")
 	f.Add([]byte(`{"user_id":null,"priority":1e400}`), "")
