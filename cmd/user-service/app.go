@@ -219,7 +219,7 @@ func (a *app) run(ctx context.Context) error {
 	baseCtx, stopBase := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBase()
 	base, baseCtx := errgroup.WithContext(baseCtx)
-	for _, part := range []func(context.Context) error{a.publish.Run, a.consume.Run, a.cache.Run, a.auth.Run, a.sweep} {
+	for _, part := range []func(context.Context) error{a.publish.Run, a.consume.Run, a.cache.Run, a.auth.Run, a.push.Run, a.sweep} {
 		base.Go(func() error { return part(baseCtx) })
 	}
 

@@ -57,7 +57,7 @@ func TestForgedTokensOpenNothing(t *testing.T) {
 		if route.Access == 0 { // open
 			continue
 		}
-		path := "/api/v1" + strings.ReplaceAll(route.Path, "{id}", victim.id())
+		path := "/api/v1" + filled(route.Path, victim.id())
 		for name, token := range forged {
 			r := i.call(route.Method, path, token, map[string]any{"is_staff": true})
 			require.Equal(t, 401, r.Status, "%s: %s %s", name, route.Method, path)
@@ -77,7 +77,7 @@ func TestUserReachesNothingOfStaffOrSiblings(t *testing.T) {
 	for _, route := range i.app.router.Routes() {
 		if strings.Contains(route.Path, "/users/{id}/") {
 			tried++
-			path := "/api/v1" + strings.ReplaceAll(route.Path, "{id}", victim.id())
+			path := "/api/v1" + filled(route.Path, victim.id())
 			r := i.call(route.Method, path, attacker.AccessToken, map[string]any{"is_staff": true})
 			require.Equal(t, "forbidden", r.Error, "%s %s", route.Method, path)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
+	"user-service/platform/servertest"
 	"user-service/platform/web"
 )
 
@@ -73,9 +74,9 @@ func readDocument(content []byte) (*document, error) {
 		return nil, err
 	}
 	for path, methods := range parsed.Paths {
-		pattern := regexp.MustCompile("^" + strings.ReplaceAll(strings.TrimSuffix(regexp.QuoteMeta(path), "/"), `\{id\}`, "[0-9a-fA-F-]{36}") + "/?$")
+		pattern := strings.NewReplacer(`\{id\}`, "[0-9a-fA-F-]{36}", `\{request_id\}`, "[^/]+").Replace(strings.TrimSuffix(regexp.QuoteMeta(path), "/"))
 		for method, o := range methods {
-			d.operations = append(d.operations, operation{strings.ToUpper(method), path, pattern, o.Responses})
+			d.operations = append(d.operations, operation{strings.ToUpper(method), path, regexp.MustCompile("^" + pattern + "/?$"), o.Responses})
 		}
 	}
 	slices.SortFunc(d.operations, func(a, b operation) int { // users/profile before users/{id}
@@ -232,6 +233,12 @@ func TestEveryOperationAnswersAsItsDocumentSays(t *testing.T) {
 	d.json("PATCH", "/api/v1/users/preferences/", token, map[string]any{"email": false})
 	d.json("POST", "/api/v1/notifications/test/", token, map[string]any{"variables": map[string]any{"name": "Ada"}})
 	d.json("GET", "/api/v1/users/?limit=2", admin.AccessToken, nil)
+	broker.push(pushBody(k.id(), "of the document"))
+	servertest.Eventually(t, func() bool {
+		return d.send("GET", "/api/v1/notifications/of%20the%20document/", "", "", "Authorization", "Bearer "+admin.AccessToken) == 200
+	}, "a notification on record")
+	d.json("GET", "/api/v1/notifications/?status=skipped", admin.AccessToken, nil)
+	d.json("GET", "/api/v1/users/notifications/", token, nil)
 	d.json("GET", "/api/v1/users/"+k.id()+"/activity/", admin.AccessToken, nil)
 	d.json("PATCH", "/api/v1/users/"+k.id()+"/", admin.AccessToken, map[string]any{"is_staff": false})
 	for _, below := range []string{"", "preferences/", "contact/?type=email", "contact/?type=push", "push-token/"} {
@@ -272,7 +279,7 @@ func (d *drive) refuse(routes []web.Route, admin, user tokens, key string) {
 		if route.Document != nil || route.Reports {
 			continue
 		}
-		path := route.Base + strings.ReplaceAll(route.Path, "{id}", uuid.NewString())
+		path := route.Base + filled(route.Path, uuid.NewString())
 		right := []string{"Authorization", "Bearer " + admin.AccessToken}
 		if route.Access == web.Service {
 			right = []string{"X-API-Key", key}
@@ -297,7 +304,7 @@ func (d *drive) refuse(routes []web.Route, admin, user tokens, key string) {
 		if route.Writes() {
 			want(400, "application/json", "{}", append(right, "X-Request-ID", strings.Repeat("x", 256))...)
 		}
-		if strings.Contains(route.Path, "{id}") {
+		if strings.Contains(route.Path, "{") {
 			path += "?type=push"
 			want(404, "application/json", "{}", right...)
 		}

@@ -15,9 +15,7 @@ func (k *core) newRouter(s web.Settings, overall, ready []web.Check) (*web.Route
 	for _, module := range []interface{ Routes(*web.Router) }{k.auth, k.profile, k.preferences} {
 		module.Routes(r)
 	}
-	if k.config.TestNotifications {
-		k.push.Routes(r)
-	}
+	k.push.Routes(r, k.config.TestNotifications)
 	r.AddHealth("user-service", overall, ready)
 	if err := apidocs.Add(r, "User service"); err != nil {
 		return nil, err

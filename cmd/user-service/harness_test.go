@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -196,6 +197,11 @@ func (i *instance) do(req *http.Request) reply {
 	require.NotEmpty(i.t, r.Message)
 	return r
 }
+
+var placeholder = regexp.MustCompile(`\{\w+\}`)
+
+// filled is a path with value for each thing in braces.
+func filled(path, value string) string { return placeholder.ReplaceAllLiteralString(path, value) }
 
 // tokens is what a client gets when it signs in.
 type tokens struct {

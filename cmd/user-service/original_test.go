@@ -259,7 +259,7 @@ func TestOriginalsTokenIssuedToAnInactiveAccountIsRefused(t *testing.T) {
 	token := originalToken(t, s, k.id(), "access", time.Now())
 	for _, route := range s.start(t).app.router.Routes() { // one that reads the revocations as they are now
 		if route.Access == web.Bearer {
-			r := i.call(route.Method, "/api/v1"+strings.ReplaceAll(route.Path, "{id}", uuid.NewString()), token, map[string]any{})
+			r := i.call(route.Method, "/api/v1"+filled(route.Path, uuid.NewString()), token, map[string]any{})
 			require.Equal(t, "token_invalid", r.Error, "%s %s", route.Method, route.Path)
 		}
 	}

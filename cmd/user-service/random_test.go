@@ -69,7 +69,7 @@ func (g *generator) send(t *testing.T, i *instance, d *document, which string) {
 	if g.IntN(20) == 0 {
 		method = pick(g, "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 	}
-	target := i.base + strings.ReplaceAll(o.path, "{id}", g.id()) + g.query()
+	target := i.base + filled(o.path, g.id()) + g.query()
 	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(g.body()))
 	require.NoError(t, err, which)
 	g.decorate(req)
@@ -94,7 +94,7 @@ func (g *generator) send(t *testing.T, i *instance, d *document, which string) {
 		require.NotEmpty(t, e.Message, which)
 	}
 	readable := resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge // else answered before it is known what is asked for
-	if readable && req.URL.Path == strings.ReplaceAll(o.path, "{id}", g.user.id()) && method == o.method {
+	if readable && req.URL.Path == filled(o.path, g.user.id()) && method == o.method {
 		d.judge(t, req, resp.StatusCode, resp.Header, body)
 	}
 }

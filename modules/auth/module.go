@@ -34,6 +34,7 @@ import (
 	"user-service/platform/identity"
 	"user-service/platform/postgres"
 	"user-service/platform/ratelimit"
+	"user-service/platform/retention"
 	"user-service/platform/web"
 )
 
@@ -89,7 +90,7 @@ func (m *Module) Run(ctx context.Context) error {
 	parts.Go(func() error { return m.revocations.run(ctx, m.log) })
 	parts.Go(func() error { return m.serviceKeys.run(ctx) })
 	parts.Go(func() error { return m.runWishes(ctx, m.log) })
-	parts.Go(func() error { return m.runRetention(ctx, m.log) })
+	parts.Go(func() error { return retention.Run(ctx, m.db, m.log, retainEvery, m.retained()...) })
 	parts.Go(func() error { return m.decoys.run(ctx, m.log) })
 	parts.Go(func() error { return m.passwords.run(ctx) })
 	return parts.Wait()

@@ -1,7 +1,8 @@
 // Package push delivers the messages of push.queue to the devices of users.
 //
 //	Owns:      schema push
-//	Serves:    POST /notifications/test/
+//	Serves:    GET /users/notifications/, GET /notifications/, GET /notifications/{request_id}/,
+//	           POST /notifications/test/
 //	Handles:   AddRecipients
 //	Sends:     DescribeUser, ForgetPushToken, SendPush
 //	Publishes: PushSent, PushSkipped, PushFailed
@@ -54,10 +55,16 @@ func (m *Module) Subscribe() {
 	messaging.Follow(m.bus, m.preferencesChanged)
 }
 
-// Routes adds the module's endpoints: one, for trying out deliveries. It is for callers to decide
-// whether there is such a thing.
-func (m *Module) Routes(r *web.Router) {
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/notifications/test/", Summary: "Send oneself a notification, where that is allowed", Faults: []*fault.Fault{web.ErrNoSuchAddress}, Access: web.Bearer, Status: http.StatusAccepted, Message: "A notification is on its way to you."}, m.try)
+// Routes adds the module's endpoints. Whether users may try out a delivery is for callers to decide.
+func (m *Module) Routes(r *web.Router, trials bool) {
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/notifications/", Summary: "List one's own notifications", Access: web.Bearer, Message: "These are your notifications."}, m.listOwn)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/notifications/", Summary: "List notifications", Access: web.Staff, Message: "These are the notifications."}, m.list)
+	web.Handle(r, web.Endpoint{Method: "GET", Path: "/notifications/{request_id}/", Summary: "Show what became of a notification", Faults: []*fault.Fault{errNoSuchDelivery}, Access: web.Staff, Message: "This is what became of the notification."}, m.showDelivery)
+	if trials {
+		web.Handle(r, web.Endpoint{Method: "POST", Path: "/notifications/test/", Summary: "Send oneself a notification, where that is allowed", Faults: []*fault.Fault{web.ErrNoSuchAddress}, Access: web.Bearer, Status: http.StatusAccepted, Message: "A notification is on its way to you."}, m.try)
+	} else {
+		r.Nowhere(http.MethodPost, "/notifications/test/")
+	}
 }
 
 // Breaker tells the consumer when the provider is away.

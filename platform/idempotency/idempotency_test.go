@@ -8,6 +8,7 @@ import (
 
 	"user-service/migrations"
 	"user-service/platform/postgres"
+	"user-service/platform/retention"
 	"user-service/platform/servertest"
 )
 
@@ -128,7 +129,7 @@ func TestExpiredRowsAreRemovedInBatches(t *testing.T) {
 	s.age(t, keptFor+time.Second)
 	_, _, err := s.Reserve(t.Context(), Request{ID: "6"})
 	require.NoError(t, err)
-	require.NoError(t, s.sweep(t.Context(), 2))
+	require.NoError(t, retention.Apply(t.Context(), s.db, 2, expired))
 	var left int
 	require.NoError(t, s.db.Get(t.Context(), &left, `SELECT count(*) FROM idempotency.requests`))
 	require.Equal(t, 1, left)

@@ -153,10 +153,7 @@ func (s *schemas) addFields(t reflect.Type, input bool, properties object, requi
 func (s *schemas) parameters(in reflect.Type) (all []object) {
 	for field := range in.Fields() {
 		if name := field.Tag.Get("path"); name != "" {
-			all = append(all, object{
-				"name": name, "in": "path", "required": true, "description": "A UUID.",
-				"schema": object{"type": "string", "format": "uuid"}, "example": "0190a8c1-7b7e-7cc3-98c4-dc0c0c07398f",
-			})
+			all = append(all, segment(name, field.Tag))
 		}
 		switch name := field.Tag.Get("query"); {
 		case name == "":
@@ -170,6 +167,19 @@ func (s *schemas) parameters(in reflect.Type) (all []object) {
 		}
 	}
 	return all
+}
+
+func segment(name string, tag reflect.StructTag) object {
+	if name == "id" {
+		return object{
+			"name": name, "in": "path", "required": true, "description": "A UUID.",
+			"schema": object{"type": "string", "format": "uuid"}, "example": "0190a8c1-7b7e-7cc3-98c4-dc0c0c07398f",
+		}
+	}
+	return object{
+		"name": name, "in": "path", "required": true, "description": tag.Get("doc"),
+		"schema": object{"type": "string"}, "example": tag.Get("example"),
+	}
 }
 
 var pages = []object{

@@ -22,11 +22,11 @@ func decodeAddress(req *http.Request, dest reflect.Value, fields fault.Fields) e
 	for i := range dest.NumField() {
 		tag, field := dest.Type().Field(i).Tag, dest.Field(i)
 		if name := tag.Get("path"); name != "" {
-			id, err := uuid.Parse(mux.Vars(req)[name])
-			if err != nil {
+			value, ok := segment(name, mux.Vars(req)[name])
+			if !ok {
 				return ErrNoSuchAddress
 			}
-			field.SetString(id.String())
+			field.SetString(value)
 		}
 		if name := tag.Get("query"); name != "" {
 			if query == nil {
@@ -36,6 +36,15 @@ func decodeAddress(req *http.Request, dest reflect.Value, fields fault.Fields) e
 		}
 	}
 	return nil
+}
+
+// segment is a UUID where it is called id, and any text otherwise.
+func segment(name, text string) (value string, ok bool) {
+	if name != idSegment {
+		return text, utf8.ValidString(text) && !hasControl(text)
+	}
+	id, err := uuid.Parse(text)
+	return id.String(), err == nil
 }
 
 // decodeQuery leaves a field as it is when the query does not name it.

@@ -25,6 +25,8 @@ import (
 // answerWithin bounds a request: a server behind us that has gone silent is no reason to be silent too.
 const answerWithin = 10 * time.Second
 
+const idSegment = "id"
+
 // Base is the prefix of every route of the API.
 const Base = "/api/v1"
 
@@ -40,7 +42,7 @@ const (
 )
 
 // Endpoint is one row of the API's table. Paths are below Base and end with a slash; each works
-// without it too. `{id}` in a path stands for a UUID.
+// without it too. `{id}` in a path stands for a UUID, another name in braces for a text without slashes.
 type Endpoint struct {
 	Method  string
 	Path    string
@@ -196,6 +198,11 @@ func (r *Router) add(e Endpoint, base string, handler http.HandlerFunc) {
 			})
 		}
 	}
+}
+
+// Nowhere has nothing at a path that would otherwise be found to take other methods.
+func (r *Router) Nowhere(method, path string) {
+	r.mux.Path(Base + strings.TrimSuffix(path, "/")).Methods(method).HandlerFunc(r.notFound)
 }
 
 // fail shows err and logs what is ours.
