@@ -29,9 +29,12 @@ const idleAfter = 10 * time.Second
 // unusedAfter is how long after the last hash the processes for hashes are ended.
 const unusedAfter = time.Minute
 
-// starvedAfter is how long a hash may take in the background, many times what it takes on a core of its
-// own: then all else leaves no time for it.
-const starvedAfter = time.Second
+// A hash that takes as long as starvedAfter in the background, many times what it takes on a core of its
+// own, gets no time there. For starvedFor the background is then left alone.
+const (
+	starvedAfter = time.Second
+	starvedFor   = 10 * time.Second
+)
 
 // maxWaiting bounds the hashes that wait for a core; each takes about 20 ms.
 const maxWaiting = 100
@@ -52,6 +55,7 @@ type passwords struct {
 	mu      sync.Mutex
 	hashers []*hasher // that have nothing to do, the last one used at the end
 	started int       // those at work among them, no more than there are cores
+	crowded time.Time // until when the background gets no time
 }
 
 func newPasswords(cost Cost, command []string, log *slog.Logger) *passwords {
@@ -100,14 +104,19 @@ func (p *passwords) onCore(ctx context.Context, job hashJob) (hashResult, error)
 		return job.do()
 	}
 	result, err := p.inBackground(job)
-	if err != nil {
-		p.log.WarnContext(ctx, "password is hashed in the foreground", "error", err)
-		return job.do()
+	if err == nil {
+		return result, nil
 	}
-	return result, nil
+	if !errors.Is(err, errCrowded) { // which was told before
+		p.log.WarnContext(ctx, "passwords are hashed in the foreground", "error", err)
+	}
+	return job.do()
 }
 
-var errStarved = errors.New("the background gets no time")
+var (
+	errStarved = errors.New("the background gets no time")
+	errCrowded = errors.New("the background got no time a moment ago")
+)
 
 // inBackground leaves a process that gets no time to go on as it can: so it costs the least.
 func (p *passwords) inBackground(job hashJob) (result hashResult, err error) {
@@ -129,6 +138,9 @@ func (p *passwords) inBackground(job hashJob) (result hashResult, err error) {
 	case o := <-done:
 		return o.hashResult, o.err
 	case <-time.After(p.patience):
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.crowded = time.Now().Add(starvedFor)
 		return result, errStarved
 	}
 }
@@ -137,13 +149,16 @@ func (p *passwords) inBackground(job hashJob) (result hashResult, err error) {
 func (p *passwords) takeHasher() (*hasher, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if time.Now().Before(p.crowded) {
+		return nil, errCrowded
+	}
 	if last := len(p.hashers) - 1; last >= 0 {
 		h := p.hashers[last]
 		p.hashers = p.hashers[:last]
 		return h, nil
 	}
-	if p.started == cap(p.cores) { // and all are starved
-		return nil, errStarved
+	if p.started == cap(p.cores) { // and all have been left alone
+		return nil, errCrowded
 	}
 	h, err := startHasher(p.command)
 	if err == nil {

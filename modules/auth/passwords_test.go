@@ -130,12 +130,18 @@ func TestHashesAreMadeHereWhenTheBackgroundGetsNoTime(t *testing.T) {
 		require.True(t, match)
 		require.Equal(t, cap(p.cores), p.started)
 	}
+	require.WithinDuration(t, time.Now().Add(starvedFor), p.crowded, starvedFor, "the background is left alone for a while")
 	require.NoError(t, starved.process.Process.Signal(syscall.SIGCONT))
 	require.Eventually(t, func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return slices.Contains(p.hashers, starved)
-	}, 10*time.Second, time.Millisecond, "it is used again")
+	}, 10*time.Second, time.Millisecond, "it goes on where it was")
+	p.crowded, p.patience = time.Time{}, time.Hour
+	match, err := p.matches(t.Context(), "correct horse battery", hash)
+	require.NoError(t, err)
+	require.True(t, match)
+	require.Equal(t, []*hasher{starved}, p.hashers, "and is used again")
 }
 
 func TestHashesAreMadeHereWhereNoProcessStarts(t *testing.T) {
