@@ -75,7 +75,7 @@ func copyOf(msg *message.Message) amqp.Publishing {
 	if headers == nil || tableSize(headers) > maxHeaders {
 		headers = amqp.Table{}
 	}
-	for _, name := range []string{"CC", headerReason, headerDetail} { // those of an earlier failure are over
+	for _, name := range []string{"CC", headerReason, headerDetail, headerOrigin, headerFailedAt} { // those of an earlier failure are over
 		delete(headers, name)
 	}
 	return amqp.Publishing{

@@ -192,6 +192,13 @@ func (c *Connection) channel(ctx context.Context) (*amqp.Channel, error) {
 	return conn.Channel()
 }
 
+// Connected waits until there is a connection, for so long at the most.
+func (c *Connection) Connected(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return c.wait(ctx)
+}
+
 // wait returns when there is a connection, or with an error when ctx ends first.
 func (c *Connection) wait(ctx context.Context) error {
 	for {

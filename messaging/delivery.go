@@ -14,12 +14,15 @@ type Delivery struct {
 	Priority  int       // AMQP property
 	Time      time.Time // AMQP property timestamp; zero when the producer set none
 	Attempt   int       // 1 for the first
+	MovedBack bool      // from the failed queue: it is to be handled although it has failed for good
 }
 
 const (
 	headerAttempts = "x-attempts"
 	headerReason   = "x-failure-reason"
 	headerDetail   = "x-failure-detail"
+	headerOrigin   = "x-original-queue"
+	headerFailedAt = "x-failed-at"
 
 	headerNotBefore = "x-not-before" // milliseconds since 1970
 )
@@ -42,14 +45,23 @@ const maxAttempts = 1000
 
 func deliveryFrom(msg *message.Message) Delivery {
 	d := deliveryOf(msg)
-	return Delivery{Body: d.Body, MessageID: d.MessageId, Priority: int(d.Priority), Time: d.Timestamp, Attempt: attemptsBefore(msg) + 1}
+	return Delivery{
+		Body: d.Body, MessageID: d.MessageId, Priority: int(d.Priority), Time: d.Timestamp,
+		Attempt: attemptsBefore(msg) + 1, MovedBack: movedBack(msg),
+	}
 }
 
-// attemptsBefore starts anew with a message that somebody moved back from the failed queue.
+func movedBack(msg *message.Message) bool { return msg.Metadata[headerReason] != "" }
+
+// attemptsBefore starts anew with a message that was moved back.
 func attemptsBefore(msg *message.Message) int {
-	if msg.Metadata[headerReason] != "" {
+	if movedBack(msg) {
 		return 0
 	}
+	return attemptsTold(msg)
+}
+
+func attemptsTold(msg *message.Message) int {
 	n, err := strconv.Atoi(msg.Metadata[headerAttempts])
 	if err != nil || n < 0 || n > maxAttempts {
 		return 0

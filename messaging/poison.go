@@ -84,6 +84,7 @@ func (p poison) deadLetter(msg *message.Message, why *Permanent) outgoing {
 	publishing.Headers[headerReason] = why.Reason
 	publishing.Headers[headerDetail] = strings.ToValidUTF8(why.Detail[:min(len(why.Detail), maxDetail)], "")
 	publishing.Headers[headerAttempts] = int64(attemptsBefore(msg) + 1)
-	publishing.Headers["x-original-queue"] = p.queue
+	publishing.Headers[headerOrigin] = p.queue
+	publishing.Headers[headerFailedAt] = time.Now()
 	return outgoing{exchange: p.topology.DLX, key: failedKey, mandatory: true, Publishing: publishing}
 }

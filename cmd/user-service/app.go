@@ -109,6 +109,13 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 	return k, nil
 }
 
+func (c config) topology() messaging.Topology {
+	return messaging.Topology{
+		Exchange: c.Exchange, DLX: c.DLX, Events: c.Events, PushQueue: c.PushQueue, FailedQueue: c.FailedQueue,
+		RetrySteps: c.PushRetrySteps, OwnMail: c.EmailTransport != "queue", Logged: new(sync.Map),
+	}
+}
+
 func (c config) pushProvider(log *slog.Logger) push.Provider {
 	if c.PushProvider == "webhook" {
 		return push.NewWebhookProvider(c.PushWebhookURL, c.PushConcurrency)
@@ -142,10 +149,7 @@ func newApp(ctx context.Context, c config, connections int, parts roles, log *sl
 		return nil, err
 	}
 
-	a.topology = messaging.Topology{
-		Exchange: c.Exchange, DLX: c.DLX, Events: c.Events, PushQueue: c.PushQueue, FailedQueue: c.FailedQueue,
-		RetrySteps: c.PushRetrySteps, OwnMail: c.EmailTransport != "queue", Logged: new(sync.Map),
-	}
+	a.topology = c.topology()
 	a.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", a.topology, log)
 	a.consume = messaging.NewConnection(c.RabbitMQURL, "user-service consume", a.topology, log)
 	a.registry.MustRegister(messaging.QueueDepths(a.publish, a.topology))

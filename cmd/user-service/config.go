@@ -88,18 +88,10 @@ func loadConfig() (config, []string) {
 		RedisURL:    redisURL(&e),
 		CacheTTL:    e.seconds("REDIS_CACHE_TTL", 3600),
 
-		RabbitMQURL: rabbitMQURL(&e),
-		Exchange:    e.text("RABBITMQ_EXCHANGE", "notifications.direct"),
-		PushQueue:   e.text("RABBITMQ_QUEUE_PUSH", "push.queue"),
-		DLX:         e.text("RABBITMQ_DLX_EXCHANGE", "notifications.dlx"),
-		FailedQueue: e.text("RABBITMQ_FAILED_QUEUE", "failed.queue"),
-		Events:      e.text("RABBITMQ_EVENTS_EXCHANGE", "user.events"),
-
 		SigningKeys:     signingKeys(&e),
 		AccessLifetime:  e.minutes("JWT_ACCESS_TOKEN_LIFETIME", 60),
 		RefreshLifetime: e.minutes("JWT_REFRESH_TOKEN_LIFETIME", 1440),
 
-		EmailTransport: e.oneOf("EMAIL_TRANSPORT", "queue", "queue", "smtp", "log"),
 		PublicURL:      publicURL(&e),
 		AllowedHosts:   allowedHosts(&e),
 		AllowedOrigins: e.origins("CORS_ALLOWED_ORIGINS", "http://localhost:3000"),
@@ -111,8 +103,8 @@ func loadConfig() (config, []string) {
 		PushProvider:    e.oneOf("PUSH_PROVIDER", "log", "log", "webhook"),
 		PushConcurrency: e.number("PUSH_CONCURRENCY", 32, 1, 10000),
 		PushPrefetch:    e.number("PUSH_PREFETCH", 64, 1, 65535),
-		PushRetrySteps:  e.steps("PUSH_RETRY_STEPS", "10s,1m,10m,1h"),
 	}
+	readBroker(&e, &c)
 	if c.AccessLifetime > c.RefreshLifetime {
 		e.fault("JWT_ACCESS_TOKEN_LIFETIME", "is longer than JWT_REFRESH_TOKEN_LIFETIME", "at most as many minutes as that has")
 	}
@@ -141,6 +133,26 @@ func operatorConfig() (config, []string) {
 		CacheTTL:    e.seconds("REDIS_CACHE_TTL", 3600),
 	}
 	return c, e.faults
+}
+
+// brokerConfig reads what the commands for dead letters need.
+func brokerConfig() (config, []string) {
+	e := environment{}
+	c := config{LogLevel: e.logLevel("LOG_LEVEL", "WARN")}
+	readBroker(&e, &c)
+	return c, e.faults
+}
+
+// readBroker reads where RabbitMQ is and what is there.
+func readBroker(e *environment, c *config) {
+	c.RabbitMQURL = rabbitMQURL(e)
+	c.Exchange = e.text("RABBITMQ_EXCHANGE", "notifications.direct")
+	c.PushQueue = e.text("RABBITMQ_QUEUE_PUSH", "push.queue")
+	c.DLX = e.text("RABBITMQ_DLX_EXCHANGE", "notifications.dlx")
+	c.FailedQueue = e.text("RABBITMQ_FAILED_QUEUE", "failed.queue")
+	c.Events = e.text("RABBITMQ_EVENTS_EXCHANGE", "user.events")
+	c.PushRetrySteps = e.steps("PUSH_RETRY_STEPS", "10s,1m,10m,1h")
+	c.EmailTransport = e.oneOf("EMAIL_TRANSPORT", "queue", "queue", "smtp", "log")
 }
 
 // parsed reads what cannot be done without. The errors of parse must not show a secret.

@@ -49,7 +49,7 @@ func (c importDjangoCommand) Run(ctx context.Context) error {
 }
 
 func (c importDjangoCommand) copy(ctx context.Context, source *djangoSource, target *auth.Module, done *tally) error {
-	shown := newProgress(os.Stderr, source.total)
+	shown := newProgress(os.Stderr, source.total, "importing", "users")
 	defer shown.end()
 	now := time.Now()
 	for {

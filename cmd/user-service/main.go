@@ -26,6 +26,7 @@ type commandLine struct {
 	Superuser    createSuperuserCommand `cmd:"" name:"createsuperuser" help:"Make a staff account; asks on the terminal for what is missing. Example: user-service createsuperuser --email ada@example.com --name 'Ada Lovelace'"`
 	ServiceKey   serviceKeyCommand      `cmd:"" help:"Make, list and revoke the keys by which sibling services call the API. Example: user-service service-key create email-service"`
 	ImportDjango importDjangoCommand    `cmd:"" help:"Take over the users of the original Django service, passwords included; may run again, and while the service runs. Example: user-service import-django --dsn postgres://reader:secret@old-host/user_service_db"`
+	Failed       failedCommand          `cmd:"" help:"See, give back and delete the messages that could not be handled. Example: user-service failed list"`
 	Openapi      openapiCommand         `cmd:"" name:"openapi" help:"Print the OpenAPI document of the API. Example: user-service openapi > openapi.json"`
 	Health       healthCommand          `cmd:"" help:"Ask the service on this machine whether it is ready; exit status 0 or 1. Example: user-service health"`
 	Hash         hashCommand            `cmd:"" hidden:"" help:"Hash passwords for the service that started this. Example: none"`

@@ -12,19 +12,20 @@ import (
 // linesEvery is how often a line is written where nobody watches a bar.
 const linesEvery = 5 * time.Second
 
-// progress shows how far an import has come: a bar on a terminal, elsewhere a line now and then.
+// progress shows how far something has come: a bar on a terminal, elsewhere a line now and then.
 type progress struct {
 	out     *os.File
 	total   int
+	unit    string
 	bar     *progressbar.ProgressBar // nil where it would fill a file
 	written time.Time
 }
 
-func newProgress(out *os.File, total int) *progress {
-	p := &progress{out: out, total: total}
+func newProgress(out *os.File, total int, doing, unit string) *progress {
+	p := &progress{out: out, total: total, unit: unit}
 	if term.IsTerminal(int(out.Fd())) {
-		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription("importing"),
-			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("users"),
+		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(doing),
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit),
 			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetRenderBlankState(true))
 	}
 	return p
@@ -35,7 +36,7 @@ func (p *progress) at(seen int) {
 		_ = p.bar.Set(seen)
 	} else if time.Since(p.written) > linesEvery || seen == p.total {
 		p.written = time.Now()
-		fmt.Fprintf(p.out, "%d of %d users\n", seen, p.total)
+		fmt.Fprintf(p.out, "%d of %d %s\n", seen, p.total, p.unit)
 	}
 }
 

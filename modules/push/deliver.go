@@ -21,7 +21,7 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 		return err
 	}
 	correlationID := correlation.From(ctx).Correlation
-	state, attempts, err := m.store.reserve(ctx, message, correlationID)
+	state, attempts, err := m.store.reserve(ctx, message, correlationID, d.MovedBack)
 	switch {
 	case err != nil:
 		return fmt.Errorf("reserve the request: %w", err)

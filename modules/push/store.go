@@ -43,17 +43,18 @@ const (
 	finished             // it has its outcome
 )
 
-// reserve takes the request for leaseFor and counts the attempt.
-func (s store) reserve(ctx context.Context, m pushMessage, correlationID string) (reservation, int, error) {
+// reserve takes the request for leaseFor and counts the attempt. One that has failed is taken up again
+// only when its message was moved back.
+func (s store) reserve(ctx context.Context, m pushMessage, correlationID string, movedBack bool) (reservation, int, error) {
 	var attempts int
 	err := s.db.Get(ctx, &attempts, `
 		INSERT INTO push.deliveries AS d (request_id, user_id, template_code, status, attempts, correlation_id, lease_until)
 		VALUES ($1, $2, $3, 'sending', 1, $4, now() + make_interval(secs => $5))
 		ON CONFLICT (request_id) DO UPDATE
-		SET status = 'sending', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
-		WHERE d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now())
+		SET status = 'sending', reason = '', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
+		WHERE d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now()) OR (d.status = 'failed' AND $6)
 		RETURNING attempts`,
-		m.RequestID, m.UserID, m.TemplateCode, correlationID, leaseFor.Seconds())
+		m.RequestID, m.UserID, m.TemplateCode, correlationID, leaseFor.Seconds(), movedBack)
 	if err == nil || !errors.Is(err, postgres.ErrNoRows) {
 		return reserved, attempts, err
 	}

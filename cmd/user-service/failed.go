@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"user-service/messaging"
+	"user-service/modules/push"
+	"user-service/platform/logging"
+)
+
+type failedCommand struct {
+	List    failedList    `cmd:"" help:"List what is in the failed queue, the oldest first. Example: user-service failed list --reason provider_rejected"`
+	Show    failedShow    `cmd:"" help:"Show a dead letter whole. Example: user-service failed show 7b1c8c1e-unique-id"`
+	Requeue failedRequeue `cmd:"" help:"Give dead letters back to the queues that they came from, with all their attempts before them. Example: user-service failed requeue --reason unknown_template --dry-run"`
+	Drop    failedDrop    `cmd:"" help:"Delete dead letters for good. Example: user-service failed drop --older-than 720h"`
+}
+
+// failedFilter chooses among the dead letters.
+type failedFilter struct {
+	Reason    string        `help:"Only those that failed for this reason." placeholder:"REASON"`
+	Template  string        `help:"Only those of this template." placeholder:"CODE"`
+	OlderThan time.Duration `help:"Only those that failed longer ago, as in 90m or 24h." placeholder:"DURATION"`
+}
+
+func (f failedFilter) takes(letter messaging.DeadLetter, what push.Described) bool {
+	return (f.Reason == "" || f.Reason == letter.Reason) && (f.Template == "" || f.Template == what.TemplateCode) &&
+		(f.OlderThan == 0 || (!letter.FailedAt.IsZero() && time.Since(letter.FailedAt) > f.OlderThan))
+}
+
+type (
+	failedList struct {
+		failedFilter
+		Limit int `default:"100" help:"How many to list at the most."`
+	}
+	failedShow struct {
+		ID string `arg:"" help:"Id, as the list shows it."`
+	}
+	failedChoice struct {
+		failedFilter
+		IDs    []string `arg:"" optional:"" name:"id" help:"Ids, as the list shows them."`
+		All    bool     `help:"All that there are."`
+		DryRun bool     `help:"Only say how many it would be."`
+	}
+	failedRequeue struct{ failedChoice }
+	failedDrop    struct{ failedChoice }
+)
+
+// Run prints a table.
+func (f failedList) Run(ctx context.Context) error {
+	table := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	listed, seen, all := 0, 0, 0
+	err := withFailedQueue(ctx, func(queue messaging.FailedQueue) error {
+		return queue.Walk(ctx, func(n, of int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
+			seen, all = n, of
+			if what := push.Describe(letter.Delivery); f.takes(letter, what) {
+				if listed++; listed == 1 {
+					_, _ = fmt.Fprintln(table, "ID\tREASON\tTEMPLATE\tQUEUE\tATTEMPTS\tFAILED\tDETAIL")
+				}
+				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", idOf(letter, what), printable(letter.Reason, 40), printable(what.TemplateCode, 40),
+					printable(letter.Queue, 40), letter.Attempt, whenKnown(letter.FailedAt), printable(letter.Detail, 80))
+			}
+			return messaging.Keep, listed < f.Limit
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if seen < all {
+		defer fmt.Fprintf(os.Stderr, "%d more are in the queue; --limit shows more of them.\n", all-seen)
+	}
+	if listed == 0 {
+		fmt.Fprintf(os.Stderr, "None of the %d messages in the failed queue is one of these.\n", all)
+	}
+	return table.Flush()
+}
+
+// Run prints headers and body.
+func (f failedShow) Run(ctx context.Context) error {
+	found := false
+	err := withFailedQueue(ctx, func(queue messaging.FailedQueue) error {
+		return queue.Walk(ctx, func(_, _ int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
+			what := push.Describe(letter.Delivery)
+			if found = idOf(letter, what) == f.ID; found {
+				show(letter, what)
+			}
+			return messaging.Keep, !found
+		})
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("no message in the failed queue has the id %q; `user-service failed list` shows those there are", f.ID)
+	}
+	return err
+}
+
+func show(letter messaging.DeadLetter, what push.Described) {
+	table := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	for _, line := range [][2]string{
+		{"id", idOf(letter, what)}, {"user", what.UserID}, {"template", what.TemplateCode}, {"reason", letter.Reason}, {"detail", letter.Detail},
+		{"queue", letter.Queue}, {"attempts", fmt.Sprint(letter.Attempt)}, {"failed", whenKnown(letter.FailedAt)},
+		{"correlation id", letter.CorrelationID}, {"content type", letter.ContentType},
+	} {
+		_, _ = fmt.Fprintf(table, "%s\t%s\n", line[0], printable(line[1], 4096))
+	}
+	for _, name := range slices.Sorted(maps.Keys(letter.Headers)) {
+		_, _ = fmt.Fprintf(table, "header %s\t%s\n", printable(name, 255), printable(fmt.Sprint(letter.Headers[name]), 4096))
+	}
+	_ = table.Flush()
+	var pretty bytes.Buffer
+	if json.Indent(&pretty, letter.Body, "", "  ") == nil {
+		fmt.Printf("\n%s\n", pretty.Bytes())
+		return
+	}
+	fmt.Printf("\n%q\n", letter.Body)
+}
+
+// Run gives them back.
+func (f failedRequeue) Run(ctx context.Context) error {
+	return f.decide(ctx, messaging.Requeue, "requeued")
+}
+
+// Run deletes them.
+func (f failedDrop) Run(ctx context.Context) error { return f.decide(ctx, messaging.Drop, "dropped") }
+
+func (f failedChoice) decide(ctx context.Context, verdict messaging.Verdict, done string) error {
+	if len(f.IDs) == 0 && !f.All && f.failedFilter == (failedFilter{}) {
+		return errors.New("say which: ids, --reason, --template, --older-than, or --all")
+	}
+	if f.DryRun {
+		verdict, done = messaging.Keep, "would be "+done
+	}
+	var shown *progress
+	chosen, all := 0, 0
+	err := withFailedQueue(ctx, func(queue messaging.FailedQueue) error {
+		return queue.Walk(ctx, func(n, of int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
+			if all = of; shown == nil {
+				shown = newProgress(os.Stderr, of, "going through", "messages")
+			}
+			shown.at(n)
+			what := push.Describe(letter.Delivery)
+			if !f.takes(letter, what) || (len(f.IDs) > 0 && !slices.Contains(f.IDs, idOf(letter, what))) {
+				return messaging.Keep, true
+			}
+			chosen++
+			return verdict, true
+		})
+	})
+	if shown != nil {
+		shown.end()
+	}
+	fmt.Printf("%d of %d %s\n", chosen, all, done)
+	return err
+}
+
+// idOf is by what an operator names a dead letter; one without any id has a digest of its body.
+func idOf(letter messaging.DeadLetter, what push.Described) string {
+	sum := sha256.Sum256(letter.Body)
+	return printable(cmp.Or(what.RequestID, letter.MessageID, hex.EncodeToString(sum[:6])), 255)
+}
+
+// printable keeps what strangers wrote from the terminal's controls and within one line.
+func printable(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || !unicode.IsPrint(r) {
+			return '·'
+		}
+		return r
+	}, text)
+	if runes := []rune(text); len(runes) > limit {
+		return string(runes[:limit]) + "…"
+	}
+	return text
+}
+
+func whenKnown(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return when(&t)
+}
+
+// brokerWithin is how long an operator waits for a broker that is away.
+const brokerWithin = 10 * time.Second
+
+func withFailedQueue(ctx context.Context, fn func(messaging.FailedQueue) error) error {
+	c, faults := brokerConfig()
+	if len(faults) > 0 {
+		return errors.New(strings.Join(faults, "\nuser-service: "))
+	}
+	topology := c.topology()
+	conn := messaging.NewConnection(c.RabbitMQURL, "user-service failed", topology, logging.New(os.Stderr, c.LogLevel, true))
+	ctx, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { _ = conn.Run(ctx) })
+	defer running.Wait()
+	defer stop()
+	if err := conn.Connected(ctx, brokerWithin); err != nil {
+		return fmt.Errorf("the message broker is out of reach: %w (RABBITMQ_URL, or RABBITMQ_HOST …)", err)
+	}
+	return fn(messaging.FailedQueue{Connection: conn, Publisher: messaging.NewPublisher(conn), Topology: topology})
+}
