@@ -238,6 +238,8 @@ func TestRequestThatEndedItsSessionIsRepeated(t *testing.T) {
 		{"DELETE", "/api/v1/users/me/", nil},
 	} {
 		k := a.register()
+		rename := map[string]any{"name": "Renamed"}
+		require.Equal(t, 200, a.once("earlier", "PATCH", "/api/v1/users/me/", k.AccessToken, rename).Status)
 		first := a.once("last", request.method, request.path, k.AccessToken, request.body)
 		require.Equal(t, 200, first.Status, "%s %s", request.path, first.Error)
 		for _, i := range []*instance{a, b} {
@@ -245,6 +247,7 @@ func TestRequestThatEndedItsSessionIsRepeated(t *testing.T) {
 			i.refusesWithinASecond(k.AccessToken, time.Now())
 			requireReplay(t, first, i.once("last", request.method, request.path, k.AccessToken, request.body))
 			require.Equal(t, "token_invalid", i.once("next", request.method, request.path, k.AccessToken, request.body).Error)
+			require.Equal(t, "token_invalid", i.once("earlier", "PATCH", "/api/v1/users/me/", k.AccessToken, rename).Error, "what it did before is not told any more")
 		}
 	}
 }

@@ -135,6 +135,8 @@ func TestListSaysWhatItDoesNotTake(t *testing.T) {
 		"?ordering=password": "ordering", "?ordering=": "ordering", "?ordering=--name": "ordering", "?ordering=name,email": "ordering", "?ordering=-": "ordering",
 		"?limit=101": "limit", "?limit=0": "limit", "?page=0": "page", "?page=-1": "page", "?page=99999999999999999999": "page",
 		"?page=1000000&limit=100": "page", "?page=501": "page", "?page=101&limit=100": "page",
+		"?search=a;b": "query", "?search=%zz": "query", "?is_active=false;": "query",
+		"?page=1&page=2": "page", "?search=a&search=b": "search", "?is_active=true&is_active=false": "is_active",
 		"?is_active=maybe": "is_active", "?email_verified=": "email_verified",
 		"?search=%00": "search", "?search=%ff": "search", "?search=a%0ab": "search",
 		"?search=" + strings.Repeat("a", 256): "search", "?search=a+b+c+d+e+f": "search",

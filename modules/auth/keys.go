@@ -33,15 +33,15 @@ type SigningKey struct {
 // jwk is a public key in the form of RFC 7517. The fields above Use, in this order, are what its
 // thumbprint is made of.
 type jwk struct {
-	Curve     string `json:"crv,omitempty"`
-	Exponent  string `json:"e,omitempty"`
-	Type      string `json:"kty"`
-	Modulus   string `json:"n,omitempty"`
-	X         string `json:"x,omitempty"`
-	Y         string `json:"y,omitempty"`
-	Use       string `json:"use,omitempty"`
-	Algorithm string `json:"alg,omitempty"`
-	ID        string `json:"kid,omitempty"`
+	Curve     string `json:"crv,omitempty" doc:"Curve of an elliptic key." example:"Ed25519"`
+	Exponent  string `json:"e,omitempty" doc:"Exponent of an RSA key." example:"AQAB"`
+	Type      string `json:"kty" doc:"Kind of the key." enum:"OKP,EC,RSA" example:"OKP"`
+	Modulus   string `json:"n,omitempty" doc:"Modulus of an RSA key."`
+	X         string `json:"x,omitempty" doc:"Point of an elliptic key." example:"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"`
+	Y         string `json:"y,omitempty" doc:"Point of an elliptic key, its other half."`
+	Use       string `json:"use,omitempty" doc:"What it is for." example:"sig"`
+	Algorithm string `json:"alg,omitempty" doc:"Algorithm of its signatures." enum:"EdDSA,ES256,RS256" example:"EdDSA"`
+	ID        string `json:"kid,omitempty" doc:"Id that tokens name it by." example:"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"`
 }
 
 // sharedKey signs with the secret that siblings know too.
@@ -122,11 +122,13 @@ func newSigningKey(private any) (SigningKey, error) {
 }
 
 // keySet is what siblings verify tokens with, RFC 7517 section 5. A shared secret is not in it.
-func keySet(keys []SigningKey) []byte {
-	set := struct {
-		Keys []jwk `json:"keys"`
-	}{[]jwk{}}
-	for _, key := range keys {
+type keySet struct {
+	Keys []jwk `json:"keys" doc:"The keys that tokens may be signed by."`
+}
+
+func (s Settings) keySet() []byte {
+	set := keySet{[]jwk{}}
+	for _, key := range s.SigningKeys {
 		set.Keys = append(set.Keys, key.jwk)
 	}
 	body, _ := json.Marshal(set) // strings only: it cannot fail

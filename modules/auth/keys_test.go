@@ -97,8 +97,8 @@ func TestThumbprintIsThatOfRFC8037(t *testing.T) {
 	key := signingKeys(t, ed25519.NewKeyFromSeed(seed))[0]
 	require.Equal(t, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", key.id)
 	require.JSONEq(t, `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-		"use":"sig","alg":"EdDSA","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}]}`, string(keySet([]SigningKey{key})))
-	require.JSONEq(t, `{"keys":[]}`, string(keySet(nil)), "a shared secret is shared with nobody else")
+		"use":"sig","alg":"EdDSA","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}]}`, string(Settings{SigningKeys: []SigningKey{key}}.keySet()))
+	require.JSONEq(t, `{"keys":[]}`, string(Settings{}.keySet()), "a shared secret is shared with nobody else")
 }
 
 // TestSiblingsVerifyByThePublishedKeys reads the keys as a foreign library would.
@@ -108,7 +108,7 @@ func TestSiblingsVerifyByThePublishedKeys(t *testing.T) {
 	var set struct {
 		Keys []map[string]string `json:"keys"`
 	}
-	require.NoError(t, json.Unmarshal(keySet(keys), &set))
+	require.NoError(t, json.Unmarshal(Settings{SigningKeys: keys}.keySet(), &set))
 	require.Len(t, set.Keys, 3)
 	number := func(text string) *big.Int {
 		b, err := tokenText.DecodeString(text)

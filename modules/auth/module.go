@@ -25,6 +25,7 @@ package auth
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -101,18 +102,18 @@ func (m *Module) Routes(r *web.Router) {
 	web.Handle(r, web.Endpoint{Method: "POST", Path: "/users/", Summary: "Register", PerAddress: perAddress.register, Also: "/auth/register/", Status: 201, Message: "Welcome! Your account has been created."}, m.register)
 	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/login/", Summary: "Sign in", Faults: []*fault.Fault{errCredentials}, PerAddress: perAddress.login, Message: "You are signed in."}, m.login)
 	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/refresh/", Summary: "Get new tokens for a refresh token", Faults: []*fault.Fault{identity.ErrTokenInvalid, identity.ErrTokenExpired}, PerAddress: perAddress.refresh, Message: "Here are your new tokens."}, m.refresh)
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/logout/", Summary: "Sign out", Access: web.Bearer, Message: "You are signed out."}, m.logout)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/logout/", Summary: "Sign out", Access: web.Bearer, EndsSession: true, Message: "You are signed out."}, m.logout)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/auth/sessions/", Summary: "List where one is signed in", Access: web.Bearer, Message: "This is where you are signed in."}, m.listSessions)
 	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/auth/sessions/", Summary: "Sign out everywhere else", Access: web.Bearer, Message: "You are signed out everywhere else."}, m.revokeOtherSessions)
-	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/auth/sessions/{id}/", Summary: "End one session", Faults: []*fault.Fault{errNoSuchSession}, Access: web.Bearer, Message: "The session has ended."}, m.revokeSession)
+	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/auth/sessions/{id}/", Summary: "End one session", Faults: []*fault.Fault{errNoSuchSession}, Access: web.Bearer, EndsSession: true, Message: "The session has ended."}, m.revokeSession)
 	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/verify-email/", Summary: "Verify an address of e-mail", Faults: []*fault.Fault{errInvalidToken}, PerAddress: perAddress.token, Message: "Your email address is verified."}, m.verifyEmail)
 	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/verify-email/resend/", Summary: "Ask for another mail to verify an address", PerAddress: perAddress.mail, Message: "If this address has an account that waits for verification, a mail is on its way."}, m.resendVerification)
 	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-reset/", Summary: "Ask for a mail to reset the password", PerAddress: perAddress.mail, Message: "If this address has an account, a mail is on its way."}, m.requestReset)
 	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-reset/confirm/", Summary: "Reset the password", Faults: []*fault.Fault{errInvalidToken}, PerAddress: perAddress.token, Message: "Your password has been reset. Please sign in."}, m.confirmReset)
-	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-change/", Summary: "Change the password", PerAddress: perAddress.change, Access: web.Bearer, Message: "Your password has been changed. These are your new tokens."}, m.changeOwnPassword)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/auth/password-change/", Summary: "Change the password", PerAddress: perAddress.change, Access: web.Bearer, EndsSession: true, Message: "Your password has been changed. These are your new tokens."}, m.changeOwnPassword)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/auth/activity/", Summary: "List what happened to one's own account", Access: web.Bearer, Message: "This is what happened to your account."}, m.listOwnActivity)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/activity/", Summary: "List what happened to an account", Faults: []*fault.Fault{identity.ErrNoSuchUser}, Access: web.Staff, Message: "This is what happened to the account."}, m.listActivity)
 	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/{id}/", Summary: "Change what a user may do", Faults: []*fault.Fault{identity.ErrNoSuchUser}, Access: web.Staff, Message: "The account is up to date."}, m.changeAccount)
 	r.AddDocument(web.Endpoint{Method: "GET", Path: "/.well-known/jwks.json", Summary: "Keys that verify access tokens"},
-		web.Document{Type: "application/json", MaxAge: 5 * time.Minute, Body: keySet(m.settings.SigningKeys)})
+		web.Document{Type: "application/json", MaxAge: 5 * time.Minute, Body: m.settings.keySet(), Of: reflect.TypeFor[keySet]()})
 }

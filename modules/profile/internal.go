@@ -52,7 +52,7 @@ func (m *Module) showContact(ctx context.Context, in contactQuery) (contact, err
 
 type pushToken struct {
 	UserID    string  `json:"user_id" doc:"Id of the user." format:"uuid" example:"0190a8c1-7b7e-7cc3-98c4-dc0c0c07398f"`
-	Token     *string `json:"token" doc:"Token from the mail." example:"mTkqLZ0lyj3tWlJrR0h9Zb1yQ1j8cVt0oXw5n7u2k4E"`
+	Token     *string `json:"token" doc:"Token of the user's device; null: none." example:"device-1"`
 	PushToken *string `json:"push_token" doc:"Token of the user's device; null: none." example:"device-1"` // the same
 }
 

@@ -52,7 +52,7 @@ func (m *Module) Subscribe() {
 func (m *Module) Routes(r *web.Router) {
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/profile/", Summary: "Show one's own profile", Also: "/users/me/", Access: web.Bearer, Message: "This is your profile."}, m.show)
 	web.Handle(r, web.Endpoint{Method: "PATCH", Path: "/users/profile/", Summary: "Change one's own profile", Also: "/users/me/", Access: web.Bearer, Message: "Your profile is up to date."}, m.change)
-	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/users/profile/", Summary: "Leave", Also: "/users/me/", Access: web.Bearer, Message: "Your account has been deactivated."}, m.leave)
+	web.Handle(r, web.Endpoint{Method: "DELETE", Path: "/users/profile/", Summary: "Leave", Also: "/users/me/", Access: web.Bearer, EndsSession: true, Message: "Your account has been deactivated."}, m.leave)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/", Summary: "List and find users", Access: web.Staff, Message: "These are the users."}, m.list)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/", Summary: "Show a user", Faults: []*fault.Fault{identity.ErrNoSuchUser}, Access: web.Service, Message: "This is the user."}, m.showUser)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/{id}/contact/", Summary: "Show how to reach a user", Faults: []*fault.Fault{identity.ErrNoSuchUser}, Access: web.Service, Message: "This is how to reach the user."}, m.showContact)

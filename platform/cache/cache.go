@@ -98,7 +98,7 @@ func Read[T any](ctx context.Context, c *Cache, key string, load func(context.Co
 // ReadJSON is Read for who passes the value on: what is cached is not decoded.
 func ReadJSON[T any](ctx context.Context, c *Cache, key string, load func(context.Context) (T, int64, error)) ([]byte, error) {
 	ns := c.readable(ctx)
-	if held, found := c.get(ctx, ns, key, reflect.TypeFor[T]()); found {
+	if held, found := c.get(ctx, ns, key, reflect.TypeFor[T]()); found && json.Valid(held) {
 		return held, nil
 	}
 	value, err := loaded(ctx, c, ns, key, load)
@@ -150,8 +150,11 @@ var colon = []byte(":")
 
 // readable is the namespace to read and fill, nil when the cache must be left alone.
 func (c *Cache) readable(ctx context.Context) *namespace {
+	if postgres.InTransaction(ctx) {
+		return nil
+	}
 	ns := c.trusted()
-	if ns == nil || ns.left || time.Now().Before(ns.readable) || postgres.InTransaction(ctx) {
+	if ns == nil || ns.left || time.Now().Before(ns.readable) {
 		c.reads.WithLabelValues("bypass").Inc()
 		return nil
 	}

@@ -218,3 +218,39 @@ func TestLoadThatTookLongIsNotKept(t *testing.T) {
 	a.misses(t, key)
 	a.hits(t, key)
 }
+
+// TestDamagedValueIsReadAnewAndMended: somebody else writes to Redis too.
+func TestDamagedValueIsReadAnewAndMended(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	i := w.instance(t)
+	key := w.add(t, "whole")
+	load := func(ctx context.Context) (r row, version int64, err error) {
+		err = w.db.Get(ctx, &r, `SELECT "text", version FROM rows WHERE key = $1`, key)
+		return r, r.Version, err
+	}
+	want := `{"Text":"whole","Version":1}`
+	for _, damage := range []func(held string) string{
+		func(held string) string { return held },
+		func(held string) string { return held[:len(held)-1] },
+		func(held string) string { return held + "}" },
+		func(string) string { return "garbage" },
+		func(string) string { return "" },
+	} {
+		got, err := ReadJSON(t.Context(), i.Cache, key, load)
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(got))
+		name := i.prefixInUse() + key
+		held := w.redis.Get(t.Context(), name).Val()
+		require.NoError(t, w.redis.Set(t.Context(), name, damage(held), time.Minute).Err())
+		for range 2 {
+			got, err = ReadJSON(t.Context(), i.Cache, key, load)
+			require.NoError(t, err)
+			require.JSONEq(t, want, string(got))
+			decoded, err := Read(t.Context(), i.Cache, key, load)
+			require.NoError(t, err)
+			require.Equal(t, row{"whole", 1}, decoded)
+		}
+		require.NoError(t, w.redis.Del(t.Context(), name).Err())
+	}
+}

@@ -27,6 +27,7 @@ const (
 	UnsupportedType
 	RateLimited
 	TooSlow
+	ClientLeft
 	Unavailable // a server this service needs is away; worth another try
 )
 

@@ -8,6 +8,7 @@ package openapi
 import (
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -142,7 +143,7 @@ func successOf(s *schemas, route web.Route) object {
 		mediaType, _, _ := strings.Cut(route.Document.Type, ";")
 		return object{
 			"description": route.Summary, "headers": object{"X-Correlation-ID": refTo("headers", "X-Correlation-ID"), "Cache-Control": refTo("headers", "Cache-Control")},
-			"content": object{mediaType: object{"schema": object{}}},
+			"content": object{mediaType: object{"schema": contentOf(s, mediaType, route.Document.Of)}},
 		}
 	}
 	description := route.Message
@@ -153,6 +154,17 @@ func successOf(s *schemas, route web.Route) object {
 		"description": description, "headers": headersOf(route, http.StatusOK),
 		"content": object{"application/json": object{"schema": s.success(route.Out)}},
 	}
+}
+
+// contentOf says what a document holds.
+func contentOf(s *schemas, mediaType string, of reflect.Type) object {
+	switch {
+	case of != nil:
+		return s.of(of, false)
+	case mediaType == "application/json":
+		return object{"type": "object"}
+	}
+	return object{"type": "string"}
 }
 
 func refusalOf(s *schemas, route web.Route, status int, faults []*fault.Fault) object {
@@ -224,7 +236,7 @@ var parameters = object{
 	"TraceParent": parameter("traceparent", "The caller's trace, W3C Trace Context.",
 		object{"type": "string"}, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 	"RequestID": parameter("X-Request-ID", "An id of the caller's under which the request takes effect once: printable ASCII.",
-		object{"type": "string", "minLength": 1, "maxLength": 255}, "3f0c8a56-0b0e-4c7c-9a35-6f5c6c1e8f10"),
+		object{"type": "string", "pattern": "^[ -~]{1,255}$"}, "3f0c8a56-0b0e-4c7c-9a35-6f5c6c1e8f10"),
 }
 
 func parameter(name, description string, schema object, example string) object {

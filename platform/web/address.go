@@ -16,6 +16,10 @@ import (
 // ErrNoSuchAddress is the fault of a path that leads nowhere.
 var ErrNoSuchAddress = fault.New(fault.NotFound, "not_found", "There is nothing at this address.")
 
+var errQuery = fault.Fields{"query": {"Must be name=value pairs with & between them, in percent-encoding."}}.Err()
+
+const givenOnce = "Must be given once."
+
 // decodeAddress reads what the path and the query say. A field of a wrong form is reported by name.
 func decodeAddress(req *http.Request, dest reflect.Value, fields fault.Fields) error {
 	var query url.Values
@@ -30,7 +34,10 @@ func decodeAddress(req *http.Request, dest reflect.Value, fields fault.Fields) e
 		}
 		if name := tag.Get("query"); name != "" {
 			if query == nil {
-				query = req.URL.Query()
+				var err error
+				if query, err = url.ParseQuery(req.URL.RawQuery); err != nil {
+					return errQuery
+				}
 			}
 			decodeQuery(query, name, field, fields)
 		}
@@ -57,6 +64,10 @@ func decodeQuery(query url.Values, name string, field reflect.Value, fields faul
 		return
 	}
 	text := query.Get(name)
+	if len(query[name]) > 1 {
+		fields.Add(name, givenOnce)
+		return
+	}
 	if !utf8.ValidString(text) || hasControl(text) {
 		fields.Add(name, "Control characters are not allowed, and the text must be UTF-8.")
 		return

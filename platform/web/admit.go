@@ -11,23 +11,22 @@ import (
 // keyHeader is where a sibling service shows its key.
 const keyHeader = "X-Api-Key"
 
-// admit lets in who may call, and not too often, and puts who it is and where it comes from into the
-// context. A principal whose session has ended comes with the error.
-func (r *Router) admit(ctx context.Context, e Endpoint, req *http.Request) (identity.Principal, context.Context, error) {
-	ctx = identity.WithClient(ctx, r.clientOf(req))
+// admit lets in who may call, and not too often, and says who it is: nobody, where anyone may. A principal
+// whose session has ended comes with the error.
+func (r *Router) admit(ctx context.Context, e Endpoint, req *http.Request) (identity.Principal, error) {
 	if e.Access == Open {
-		return identity.Principal{}, ctx, r.limit(ctx, e, identity.Principal{})
+		return identity.Principal{}, r.limit(ctx, e, identity.Principal{})
 	}
 	principal, err := r.principal(ctx, e.Access, req)
 	if principal == (identity.Principal{}) {
-		return principal, ctx, err
+		return principal, err
 	}
 	note(ctx, principal)
 	if limited := r.limit(ctx, e, principal); limited != nil {
-		return identity.Principal{}, ctx, limited
+		return identity.Principal{}, limited
 	}
 	if err != nil {
-		return principal, ctx, err
+		return principal, err
 	}
 	if e.Access != Bearer && principal.Service == "" {
 		staff, err := r.authority.Staff(ctx, principal.UserID)
@@ -35,10 +34,10 @@ func (r *Router) admit(ctx context.Context, e Endpoint, req *http.Request) (iden
 			err = identity.ErrForbidden
 		}
 		if err != nil {
-			return identity.Principal{}, ctx, err
+			return identity.Principal{}, err
 		}
 	}
-	return principal, identity.With(ctx, principal), nil
+	return principal, nil
 }
 
 func (r *Router) principal(ctx context.Context, access Access, req *http.Request) (identity.Principal, error) {

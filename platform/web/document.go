@@ -17,7 +17,8 @@ type Document struct {
 	MaxAge  time.Duration
 	Policy  string // Content-Security-Policy of a page; left out: nothing may be loaded
 	Body    []byte
-	Gzipped bool // Body is packed; it is unpacked for who does not take it so
+	Of      reflect.Type // of what Body is the JSON; nil: it is described elsewhere
+	Gzipped bool         // Body is packed; it is unpacked for who does not take it so
 }
 
 // DocumentBases are in front of the path of a document: not Base, but nothing, and /api.

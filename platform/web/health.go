@@ -20,7 +20,7 @@ type Check struct {
 // A report is kept for a moment, so that probes by many balancers cost the servers nothing: a good
 // one for longer, since everybody waits for a bad one to end.
 const (
-	checkTimeout = time.Second
+	checkTimeout = 900 * time.Millisecond // a probe that waits for a second hears of it
 	goodFor      = time.Second
 	badFor       = 100 * time.Millisecond
 )

@@ -34,6 +34,10 @@ func (p *Page) decode(query url.Values, fields fault.Fields) {
 		if !query.Has(bound.name) {
 			continue
 		}
+		if len(query[bound.name]) > 1 {
+			fields.Add(bound.name, givenOnce)
+			continue
+		}
 		n, err := strconv.Atoi(query.Get(bound.name))
 		if err != nil || n < 1 || n > bound.most {
 			fields.Add(bound.name, fmt.Sprintf("Must be a whole number from 1 to %d.", bound.most))

@@ -35,6 +35,7 @@ var statuses = map[fault.Kind]int{
 	fault.UnsupportedType:  http.StatusUnsupportedMediaType,
 	fault.RateLimited:      http.StatusTooManyRequests,
 	fault.TooSlow:          http.StatusRequestTimeout,
+	fault.ClientLeft:       499, // as nginx logs it
 	fault.Unavailable:      http.StatusServiceUnavailable,
 }
 

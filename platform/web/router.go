@@ -22,7 +22,8 @@ import (
 	"user-service/platform/ratelimit"
 )
 
-// answerWithin bounds a request: a server behind us that has gone silent is no reason to be silent too.
+// answerWithin bounds the work on a request: a server behind us that has gone silent is no reason to be
+// silent too.
 const answerWithin = 10 * time.Second
 
 const idSegment = "id"
@@ -53,6 +54,8 @@ type Endpoint struct {
 
 	Summary string         // what it is for, in the API's document
 	Faults  []*fault.Fault // that it answers beyond those that follow from the rest, see Route.Refusals
+
+	EndsSession bool // who repeats it, with its X-Request-ID, may see its reply although the token has ended with it
 
 	PerAddress ratelimit.Limit // for each client address, judged before the body is read; none when left out
 }
@@ -143,11 +146,9 @@ type exchange struct {
 }
 
 func (r *Router) answer(w http.ResponseWriter, req *http.Request, x exchange) {
-	tally := ratelimit.Watch(req.Context())
-	ctx, cancel := context.WithTimeout(tally, answerWithin)
-	defer cancel()
+	ctx := ratelimit.Watch(req.Context())
 	reply, err := r.judge(ctx, req, x)
-	showLimit(w.Header(), tally)
+	showLimit(w.Header(), ctx)
 	if err != nil {
 		r.fail(w, req, err)
 		return
@@ -161,10 +162,13 @@ func (r *Router) judge(ctx context.Context, req *http.Request, x exchange) (repl
 	if err != nil {
 		return reply{}, err
 	}
-	principal, ctx, err := r.admit(ctx, x.endpoint, req)
+	ctx = identity.WithClient(ctx, r.clientOf(req))
+	working, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	principal, err := r.admit(working, x.endpoint, req)
 	if err != nil {
-		if id != "" && principal != (identity.Principal{}) {
-			return r.replayOfEnded(ctx, req, x, id, principal, err)
+		if id != "" && x.endpoint.EndsSession && principal != (identity.Principal{}) {
+			return r.replayOfEnded(working, req, x, id, principal, err)
 		}
 		return reply{}, err
 	}
@@ -173,11 +177,16 @@ func (r *Router) judge(ctx context.Context, req *http.Request, x exchange) (repl
 		if body, err = read(req); err != nil {
 			return reply{}, err
 		}
+		working, cancel = context.WithTimeout(ctx, answerWithin) // the time that the client took is not ours
+		defer cancel()
+	}
+	if principal != (identity.Principal{}) {
+		working = identity.With(working, principal)
 	}
 	if id != "" {
-		return r.once(ctx, requestOf(req, id, principal, body), x)
+		return r.once(working, requestOf(req, id, principal, body), x)
 	}
-	data, err := x.execute(ctx, body)
+	data, err := x.execute(working, body)
 	if err != nil {
 		return reply{}, err
 	}
@@ -205,6 +214,8 @@ func (r *Router) Nowhere(method, path string) {
 	r.mux.Path(Base + strings.TrimSuffix(path, "/")).Methods(method).HandlerFunc(r.notFound)
 }
 
+var errClientLeft = fault.New(fault.ClientLeft, "client_left", "You hung up before the reply.")
+
 // fail shows err and logs what is ours.
 func (r *Router) fail(w http.ResponseWriter, req *http.Request, err error) {
 	f := fault.From(err)
@@ -213,7 +224,7 @@ func (r *Router) fail(w http.ResponseWriter, req *http.Request, err error) {
 	}
 	switch {
 	case errors.Is(err, context.Canceled) && req.Context().Err() != nil:
-		r.log.InfoContext(req.Context(), "the client left before the reply", "error", err)
+		f = errClientLeft // and nobody is there to read it
 	case f.Kind == fault.Internal || f.Kind == fault.Unavailable:
 		r.log.ErrorContext(req.Context(), "request failed", "error", err)
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -465,4 +467,41 @@ func BenchmarkAuthorizedGet(b *testing.B) {
 		f.ServeHTTP(httptest.NewRecorder(), req)
 		f.log.Reset()
 	}
+}
+
+// slowly gives a body after so long.
+type slowly struct {
+	after time.Duration
+	body  *strings.Reader
+}
+
+func (s *slowly) Read(p []byte) (int, error) {
+	time.Sleep(s.after)
+	s.after = 0
+	return s.body.Read(p)
+}
+
+// TestTimeThatAClientTakesForItsBodyIsNotOurs, up to the time that the server gives it.
+func TestTimeThatAClientTakesForItsBodyIsNotOurs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := web.NewRouter(web.Settings{Log: slog.New(slog.DiscardHandler)})
+		web.Handle(r, web.Endpoint{Method: "POST", Path: "/slow/"}, func(ctx context.Context, in struct {
+			Work int `json:"work"`
+		}) (web.None, error) {
+			select {
+			case <-time.After(time.Duration(in.Work) * time.Second):
+				return web.None{}, nil
+			case <-ctx.Done():
+				return web.None{}, ctx.Err()
+			}
+		})
+		for work, status := range map[string]int{`{"work": 9}`: 200, `{"work": 11}`: 503} {
+			req := httptest.NewRequest("POST", "/api/v1/slow/", &slowly{29 * time.Second, strings.NewReader(work)})
+			req.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			r.ServeHTTP(w, req)
+			require.Equal(t, status, w.Code, "%s: %s", work, w.Body)
+		}
+	})
 }
