@@ -188,6 +188,9 @@ func tracing(e *environment) bool {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
 		e.url(name, "http://localhost:4318", "http", "https")
 	}
+	e.oneOf("OTEL_TRACES_SAMPLER", "parentbased_always_on", "always_on", "always_off", "traceidratio",
+		"parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio")
+	e.fraction("OTEL_TRACES_SAMPLER_ARG")
 	return true
 }
 

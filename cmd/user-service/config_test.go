@@ -26,7 +26,7 @@ func setOnly(t *testing.T, variables map[string]string) {
 		RABBITMQ_EVENTS_EXCHANGE JWT_ACCESS_TOKEN_LIFETIME JWT_REFRESH_TOKEN_LIFETIME JWT_PRIVATE_KEYS PUSH_PROVIDER PUSH_WEBHOOK_URL PUSH_CONCURRENCY
 		PUSH_PREFETCH PUSH_RETRY_STEPS MIGRATE_ON_START EMAIL_TRANSPORT EMAIL_FROM SMTP_URL PUBLIC_URL RATE_LIMIT TRUSTED_PROXIES
 		PPROF OTEL_SDK_DISABLED OTEL_TRACES_EXPORTER OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
-		OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_TRACES_PROTOCOL
+		OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_TRACES_PROTOCOL OTEL_TRACES_SAMPLER OTEL_TRACES_SAMPLER_ARG
 		ALLOWED_HOSTS CORS_ALLOWED_ORIGINS ALLOW_TEST_NOTIFICATION_ENDPOINT`) {
 		t.Setenv(name, variables[name])
 	}
@@ -238,4 +238,9 @@ func TestTracesAreMadeWhenTheStandardVariablesAskForThem(t *testing.T) {
 	require.Len(t, faults, 2)
 	require.Equal(t, `OTEL_EXPORTER_OTLP_PROTOCOL is "grpc"; accepted: http/protobuf`, faults[0])
 	require.Contains(t, faults[1], "OTEL_EXPORTER_OTLP_ENDPOINT has the scheme")
+	setOnly(t, map[string]string{"SECRET_KEY": longSecret, "OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "weird", "OTEL_TRACES_SAMPLER_ARG": "NaN"})
+	_, faults = loadConfig()
+	require.Len(t, faults, 2)
+	require.Contains(t, faults[0], `OTEL_TRACES_SAMPLER is "weird"; accepted: always_on,`)
+	require.Equal(t, `OTEL_TRACES_SAMPLER_ARG is "NaN"; accepted: a number from 0 to 1`, faults[1])
 }

@@ -57,6 +57,15 @@ func (e *environment) number(name string, fallback, least, most int) int {
 	return n
 }
 
+// fraction of 0 to 1 is only judged; it is read elsewhere.
+func (e *environment) fraction(name string) {
+	if value := os.Getenv(name); value != "" {
+		if share, err := strconv.ParseFloat(value, 64); err != nil || !(share >= 0 && share <= 1) {
+			e.fault(name, fmt.Sprintf("is %q", value), "a number from 0 to 1")
+		}
+	}
+}
+
 const maxLifetime = 10 * 365 * 24 * 60 // minutes
 
 func (e *environment) minutes(name string, fallback int) time.Duration {

@@ -44,6 +44,9 @@ func (s serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.EmailTransport == "log" && !c.Debug {
+		a.log.Warn("mails are written to the log, with links that sign in: EMAIL_TRANSPORT=log is for development")
+	}
 	a.log.Info("serving", "parts", s.Only, "port", c.Port, "metrics_port", c.MetricsPort,
 		"version", version, "started_in_ms", time.Since(start).Milliseconds())
 	err = a.run(ctx)

@@ -42,7 +42,8 @@ func TestPagesLoadOnlyWhatIsServedHere(t *testing.T) {
 					continue
 				}
 				require.True(t, strings.HasPrefix(match[1], base+"/"), match[1])
-				part := ask(match[1], "br")
+				part := ask(match[1], "gzip;q=0, br")
+				require.Empty(t, part.Header().Get("Content-Encoding"), "not what is not taken")
 				require.Equal(t, 200, part.Code, match[1])
 				packed := ask(match[1], "gzip, br")
 				content := packed.Body.String()

@@ -26,6 +26,13 @@ func (s Span) Set(key, value string) {
 	}
 }
 
+// SetNumber says more about the step, in figures.
+func (s Span) SetNumber(key string, value int) {
+	if s.span != nil {
+		s.span.SetAttributes(attribute.Int(key, value))
+	}
+}
+
 // End says that the step is done, or has failed. Why it failed is in the log: an error may quote what
 // a trace must not show.
 func (s Span) End(failed bool) {

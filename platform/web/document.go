@@ -6,8 +6,8 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -53,7 +53,7 @@ func (d Document) serve(w http.ResponseWriter, req *http.Request) {
 	body := d.Body
 	if d.Gzipped {
 		header.Add("Vary", "Accept-Encoding")
-		if strings.Contains(req.Header.Get("Accept-Encoding"), "gzip") {
+		if takesGzip.MatchString(req.Header.Get("Accept-Encoding")) {
 			header.Set("Content-Encoding", "gzip")
 		} else {
 			body = unpacked(body)
@@ -62,6 +62,9 @@ func (d Document) serve(w http.ResponseWriter, req *http.Request) {
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // a client that left is not our fault
 }
+
+// takesGzip is not for "gzip;q=0".
+var takesGzip = regexp.MustCompile(`(?i)(^|,)\s*gzip\s*(;\s*q=(0\.0*[1-9]\d*|1(\.0*)?)\s*)?(,|$)`)
 
 // unpacked is for what was packed when the program was built, so nothing can be wrong with it.
 func unpacked(packed []byte) []byte {

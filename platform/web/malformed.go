@@ -2,7 +2,9 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -46,9 +48,14 @@ func (c enveloped) Write(p []byte) (int, error) {
 	if !ok {
 		return c.TCPConn.Write(p)
 	}
-	if _, err := c.TCPConn.Write(malformedReply(status)); err != nil {
+	ids := correlation.Accept("", "")
+	text := malformedReply(status, ids.Correlation)
+	if _, err := c.TCPConn.Write(text); err != nil {
 		return 0, err
 	}
+	// There is no request to give a logger with it.
+	slog.LogAttrs(correlation.With(context.Background(), ids), slog.LevelInfo, "request", slog.String("logger", "http"),
+		slog.String("method", "other"), slog.String("route", "none"), slog.Int("status", status), slog.Float64("duration_ms", 0), slog.Int("bytes", len(text)))
 	return len(p), nil
 }
 
@@ -65,7 +72,7 @@ func cannedStatus(p []byte) (status int, ok bool) {
 	return status, err == nil
 }
 
-func malformedReply(status int) []byte {
+func malformedReply(status int, correlationID string) []byte {
 	e, known := malformed[status]
 	if !known {
 		e = malformed[http.StatusBadRequest]
@@ -73,5 +80,5 @@ func malformedReply(status int) []byte {
 	body, _ := encode(e) // text only: it cannot fail
 	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"+
 		"X-Content-Type-Options: nosniff\r\n%s: %s\r\nConnection: close\r\n\r\n%s",
-		status, http.StatusText(status), len(body), correlation.Header, correlation.Accept("", "").Correlation, body)
+		status, http.StatusText(status), len(body), correlation.Header, correlationID, body)
 }

@@ -72,6 +72,9 @@ func Observe(next http.Handler, log *slog.Logger, registry prometheus.Registerer
 		reply := &recorder{ResponseWriter: w}
 
 		torn := serve(reply, req.WithContext(ctx), next, log)
+		if req.Method == http.MethodHead {
+			reply.bytes = 0 // were not sent
+		}
 
 		took := time.Since(start)
 		seconds.WithLabelValues(method(req), seen.route, strconv.Itoa(reply.status)).Observe(took.Seconds())

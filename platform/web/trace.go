@@ -2,7 +2,6 @@ package web
 
 import (
 	"net/http"
-	"strconv"
 
 	"user-service/platform/telemetry"
 )
@@ -25,7 +24,7 @@ func Trace(next http.Handler, tracer *telemetry.Tracer) http.Handler {
 				span.Set("http.route", seen.route)
 			}
 			span.Set("http.request.method", method(req))
-			span.Set("http.response.status_code", strconv.Itoa(status))
+			span.SetNumber("http.response.status_code", status)
 			span.End(status >= http.StatusInternalServerError)
 		}()
 		next.ServeHTTP(reply, req.WithContext(ctx))
