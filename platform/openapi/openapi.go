@@ -105,8 +105,9 @@ func operationID(method, path string) string {
 	var id strings.Builder
 	id.WriteString(strings.ToLower(method))
 	for word := range strings.FieldsFuncSeq(path, func(r rune) bool { return strings.ContainsRune("/-_.", r) }) {
+		word = strings.TrimSuffix(word, "}")
 		if name, variable := strings.CutPrefix(word, "{"); variable {
-			word = "by" + capitalised(strings.TrimSuffix(name, "}"))
+			word = "by" + capitalised(name)
 		}
 		id.WriteString(capitalised(word))
 	}
