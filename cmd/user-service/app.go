@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -101,7 +102,11 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 	}, log)
 	k.profile = profile.New(k.db, k.bus, k.cache)
 	k.preferences = preferences.New(k.db, k.bus, k.cache)
-	k.push = push.New(k.db, k.bus, k.cache, c.pushProvider(log), len(c.PushRetrySteps)+1, log)
+	templates, err := c.templates()
+	if err != nil {
+		return nil, err
+	}
+	k.push = push.New(k.db, k.bus, k.cache, templates, c.pushProvider(log), len(c.PushRetrySteps)+1, log)
 	// In this order followers run, and lock their rows: what begins in one module goes on in later ones.
 	for _, module := range []interface{ Subscribe() }{k.auth, k.preferences, k.profile, k.push} {
 		module.Subscribe()
@@ -114,6 +119,18 @@ func (c config) topology() messaging.Topology {
 		Exchange: c.Exchange, DLX: c.DLX, Events: c.Events, PushQueue: c.PushQueue, FailedQueue: c.FailedQueue,
 		RetrySteps: c.PushRetrySteps, OwnMail: c.EmailTransport != "queue", Logged: new(sync.Map),
 	}
+}
+
+// templates are the built-in ones, and those of the operator.
+func (c config) templates() (push.Templates, error) {
+	all := push.BuiltInTemplates()
+	if c.TemplateDir == "" {
+		return all, nil
+	}
+	if err := all.Add(os.DirFS(c.TemplateDir)); err != nil {
+		return nil, fmt.Errorf("TEMPLATE_DIR cannot be used; accepted: a folder with files CODE.json or CODE.LANGUAGE.json that have a title and a body:\n%w", err)
+	}
+	return all, nil
 }
 
 func (c config) pushProvider(log *slog.Logger) push.Provider {

@@ -60,6 +60,7 @@ type config struct {
 
 	TestNotifications bool
 
+	TemplateDir     string // none: the built-in templates only
 	PushProvider    string
 	PushWebhookURL  string
 	PushConcurrency int
@@ -100,6 +101,7 @@ func loadConfig() (config, []string) {
 
 		TestNotifications: e.flag("ALLOW_TEST_NOTIFICATION_ENDPOINT", false),
 
+		TemplateDir:     e.text("TEMPLATE_DIR", ""),
 		PushProvider:    e.oneOf("PUSH_PROVIDER", "log", "log", "webhook"),
 		PushConcurrency: e.number("PUSH_CONCURRENCY", 32, 1, 10000),
 		PushPrefetch:    e.number("PUSH_PREFETCH", 64, 1, 65535),

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +15,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"user-service/platform/logging"
 	"user-service/platform/servertest"
 )
 
@@ -331,4 +335,27 @@ func TestDeadLetterThatIsMovedBackHasAllItsAttempts(t *testing.T) {
 		b.push(message)
 		servertest.Eventually(t, func() bool { return len(s.provider.received(id)) == 3 && b.length("failed.queue") == 1 }, "three attempts in round %d", round)
 	}
+}
+
+func TestTextsOfTheOperatorAreInTheLanguageOfTheMessage(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	s.config.TemplateDir = t.TempDir()
+	for name, title := range map[string]string{"order.json": "{{name}}, it is on its way", "order.de.json": "{{name}}, sie ist unterwegs"} {
+		require.NoError(t, os.WriteFile(filepath.Join(s.config.TemplateDir, name), fmt.Appendf(nil, `{"title": %q, "body": "…"}`, title), 0o600))
+	}
+	i := s.start(t)
+	b := s.broker(t)
+	k := i.register()
+	for language, want := range map[string]string{"de-CH": "John, sie ist unterwegs", "fr": "John, it is on its way"} {
+		id := uuid.NewString()
+		b.push(pushBody(k.id(), id, func(body map[string]any) {
+			body["template_code"], body["metadata"] = "order", map[string]any{"language": language}
+		}))
+		servertest.Eventually(t, func() bool { return len(s.provider.received(id)) == 1 }, "it is sent")
+		require.Equal(t, want, s.provider.received(id)[0]["title"])
+	}
+	s.config.TemplateDir = filepath.Join(s.config.TemplateDir, "none")
+	_, err := newCore(s.config, 2, logging.New(t.Output(), s.config.LogLevel, false))
+	require.ErrorContains(t, err, "TEMPLATE_DIR")
 }

@@ -70,7 +70,7 @@ func (m *Module) decide(ctx context.Context, message pushMessage, out *outcome) 
 		out.status, out.reason = skipped, reason
 		return nil
 	}
-	title, body, err := render(message.TemplateCode, message.Variables)
+	title, body, err := m.templates.render(message.TemplateCode, message.Language, message.Variables)
 	if err != nil {
 		return err
 	}

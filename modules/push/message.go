@@ -17,6 +17,7 @@ import (
 const (
 	maxRequestID    = 255
 	maxTemplateCode = 255
+	maxLanguage     = 35 // RFC 5646 section 4.4.1
 	maxPriority     = 10
 )
 
@@ -25,6 +26,7 @@ type pushMessage struct {
 	RequestID    string
 	UserID       string
 	TemplateCode string
+	Language     string // of the text, "" for the usual one
 	Variables    map[string]any
 	Priority     int
 }
@@ -56,9 +58,11 @@ func parse(d messaging.Delivery) (pushMessage, error) {
 	if m.RequestID == "" && storable(d.MessageID, maxRequestID) {
 		m.RequestID = d.MessageID
 	}
+	metadata := reader.within("metadata") // what is wrong with it is nobody's concern
+	m.Language = metadata.text(maxLanguage, "language")
 	userID := reader.text(36, "user_id")
 	if userID == "" {
-		userID = reader.within("metadata").text(36, "user_id")
+		userID = metadata.text(36, "user_id")
 	}
 	m.TemplateCode = reader.id(maxTemplateCode, "template_code", "template_id")
 	reader.variables(&m.Variables)

@@ -17,10 +17,10 @@ const user = "0b0f5c9e-93a8-4d43-9f0c-8c9a3f1a2b3c"
 func TestMessageIsReadAsDocumented(t *testing.T) {
 	t.Parallel()
 	m, err := parse(messaging.Delivery{MessageID: "amqp-id", Priority: 7, Body: []byte(` {"notification_type":"push","user_id":"` + strings.ToUpper(user) + `",
-		"template_code":"welcome_notification","variables":{"name":"John"},"request_id":"unique-id","priority":1,"metadata":{"a":1},"more":[1]} `)})
+		"template_code":"welcome_notification","variables":{"name":"John"},"request_id":"unique-id","priority":1,"metadata":{"a":1,"language":"de-AT"},"more":[1]} `)})
 	require.NoError(t, err)
 	require.Equal(t, pushMessage{
-		RequestID: "unique-id", UserID: user, TemplateCode: "welcome_notification", Variables: map[string]any{"name": "John"}, Priority: 1,
+		RequestID: "unique-id", UserID: user, TemplateCode: "welcome_notification", Language: "de-AT", Variables: map[string]any{"name": "John"}, Priority: 1,
 	}, m)
 }
 
@@ -43,7 +43,7 @@ func TestNumbersStayAsTheyWereWritten(t *testing.T) {
 	sent, err := json.Marshal(m.Variables)
 	require.NoError(t, err)
 	require.Equal(t, `{"big":1e999,"name":12345678901234567890,"price":1.10}`, string(sent))
-	title, _, err := render(m.TemplateCode, m.Variables)
+	title, _, err := BuiltInTemplates().render(m.TemplateCode, m.Language, m.Variables)
 	require.NoError(t, err)
 	require.Equal(t, "Welcome, 12345678901234567890!", title)
 	for _, priority := range []string{"1.5", "1e999", `"1"`} {
@@ -115,7 +115,7 @@ func FuzzMessage(f *testing.F) {
 		require.True(t, json.Valid(body))
 		require.NoError(t, uuid.Validate(m.UserID))
 		require.NotEmpty(t, m.RequestID)
-		_, _, err = render(m.TemplateCode, m.Variables)
+		_, _, err = BuiltInTemplates().render(m.TemplateCode, m.Language, m.Variables)
 		if err != nil {
 			require.ErrorAs(t, err, new(*messaging.Permanent))
 		}

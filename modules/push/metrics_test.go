@@ -24,7 +24,7 @@ func (b *babbling) Send(context.Context, Notification) (string, error) {
 
 func TestWhatAProviderSaysMakesNoLabels(t *testing.T) {
 	t.Parallel()
-	m := New(nil, nil, nil, new(babbling), 5, slog.New(slog.DiscardHandler))
+	m := New(nil, nil, nil, nil, new(babbling), 5, slog.New(slog.DiscardHandler))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(m.Collectors()...)
 	for n := range 200 {

@@ -26,21 +26,22 @@ import (
 
 // Module is push, wired.
 type Module struct {
-	db       *postgres.DB
-	bus      *messaging.Bus
-	cache    *cache.Cache
-	store    store
-	provider *guarded
-	metrics  metrics
-	log      *slog.Logger
+	db        *postgres.DB
+	bus       *messaging.Bus
+	cache     *cache.Cache
+	store     store
+	templates Templates
+	provider  *guarded
+	metrics   metrics
+	log       *slog.Logger
 }
 
 // New wires the module. attempts is how often a message may fail.
-func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, provider Provider, attempts int, log *slog.Logger) *Module {
+func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, templates Templates, provider Provider, attempts int, log *slog.Logger) *Module {
 	log = log.With("logger", "push")
 	figures := newMetrics()
 	return &Module{
-		db: db, bus: bus, cache: cache, store: store{db}, metrics: figures, log: log,
+		db: db, bus: bus, cache: cache, store: store{db}, templates: templates, metrics: figures, log: log,
 		provider: guard(observe(provider, figures), attempts, log),
 	}
 }

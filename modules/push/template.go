@@ -2,45 +2,129 @@ package push
 
 import (
 	"bytes"
+	"embed"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 	"regexp"
+	"strings"
 	"text/template"
 
 	"user-service/messaging"
 )
 
-// text is a notification's title and body, with the variables of Go's text/template.
+// Templates are the texts of notifications, by template_code, or code and language with a dot between.
+type Templates map[string]text
+
+// text is a notification's title and body.
 type text struct{ title, body *template.Template }
 
-// builtIn are the templates that are always there, by template_code.
-var builtIn = map[string]text{
-	"welcome_notification": {
-		title: parsed("Welcome, {{.name}}!"),
-		body:  parsed("Hi {{.name}}, your account is ready.{{with index . \"link\"}} Have a look: {{.}}{{end}}"),
-	},
+//go:embed templates/*.json
+var builtIn embed.FS
+
+// BuiltInTemplates are those that are always there.
+func BuiltInTemplates() Templates {
+	t := Templates{}
+	if err := t.add(builtIn, "templates"); err != nil {
+		panic(err) // a test reads them all
+	}
+	return t
 }
 
-func parsed(source string) *template.Template {
-	return template.Must(template.New("text").Option("missingkey=error").Parse(source))
+// Add reads the templates of a folder, which replace others of the same code. Each is a file of its own,
+// CODE.json or for one language CODE.LANGUAGE.json as in welcome_notification.de.json, with a title and a
+// body in the form of Go's text/template, where {{name}} stands for {{.name}}.
+func (t Templates) Add(folder fs.FS) error { return t.add(folder, ".") }
+
+func (t Templates) add(folder fs.FS, below string) error {
+	files, err := fs.ReadDir(folder, below)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, file := range files {
+		name, isTemplate := strings.CutSuffix(file.Name(), ".json")
+		if !isTemplate || file.IsDir() {
+			continue
+		}
+		content, err := fs.ReadFile(folder, path.Join(below, file.Name()))
+		if err != nil {
+			return err
+		}
+		if t[name], err = parsed(content); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", file.Name(), err))
+		}
+		if code, language, translated := strings.Cut(name, "."); translated {
+			t[code+"."+strings.ToLower(language)] = t[name] // languages have no case
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func parsed(content []byte) (t text, err error) {
+	var source struct{ Title, Body string }
+	if err := json.Unmarshal(content, &source); err != nil {
+		return t, fmt.Errorf("is no JSON of title and body: %w", err)
+	}
+	if source.Title == "" || source.Body == "" {
+		return t, errors.New("has no title or no body")
+	}
+	if t.title, err = parsedText(source.Title); err != nil {
+		return t, fmt.Errorf("title: %w", err)
+	}
+	if t.body, err = parsedText(source.Body); err != nil {
+		return t, fmt.Errorf("body: %w", err)
+	}
+	return t, nil
+}
+
+// plain is a variable as other template languages write it. What is a word of text/template stays.
+var plain = regexp.MustCompile(`\{\{(-?\s*)([A-Za-z_]\w*)(\s*-?)\}\}`)
+
+var words = regexp.MustCompile(`^(block|break|continue|define|else|end|false|if|nil|range|template|true|with)$`)
+
+func parsedText(source string) (*template.Template, error) {
+	source = plain.ReplaceAllStringFunc(source, func(found string) string {
+		parts := plain.FindStringSubmatch(found)
+		if words.MatchString(parts[2]) {
+			return found
+		}
+		return "{{" + parts[1] + "." + parts[2] + parts[3] + "}}"
+	})
+	return template.New("text").Option("missingkey=error").Parse(source)
 }
 
 // missing finds the variable's name in what text/template says of it.
 var missing = regexp.MustCompile(`map has no entry for key "(.*)"`)
 
 // render is Permanent `unknown_template` or `template_failed` when there is no text to be had.
-func render(code string, variables map[string]any) (title, body string, err error) {
-	t, known := builtIn[code]
+func (t Templates) render(code, language string, variables map[string]any) (title, body string, err error) {
+	found, known := t.in(code, language)
 	if !known {
 		return "", "", &messaging.Permanent{Reason: "unknown_template", Detail: fmt.Sprintf("there is no template %q", code)}
 	}
 	if variables == nil {
 		variables = map[string]any{}
 	}
-	if title, err = fill(t.title, variables); err != nil {
+	if title, err = fill(found.title, variables); err != nil {
 		return "", "", err
 	}
-	body, err = fill(t.body, variables)
+	body, err = fill(found.body, variables)
 	return title, body, err
+}
+
+// in looks for de-AT, then for de, and takes the text without a language otherwise (RFC 4647 section 3.4).
+func (t Templates) in(code, language string) (text, bool) {
+	for language = strings.ToLower(language); language != ""; {
+		if found, known := t[code+"."+language]; known {
+			return found, true
+		}
+		language = language[:max(strings.LastIndexByte(language, '-'), 0)]
+	}
+	found, known := t[code]
+	return found, known
 }
 
 func fill(t *template.Template, variables map[string]any) (string, error) {

@@ -1,0 +1,60 @@
+package push
+
+import (
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"user-service/messaging"
+)
+
+func file(content string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(content)} }
+
+func TestTemplatesOfAFolderReplaceTheBuiltInOnesAndKnowLanguages(t *testing.T) {
+	t.Parallel()
+	all := BuiltInTemplates()
+	require.NoError(t, all.Add(fstest.MapFS{
+		"welcome_notification.json":       file(`{"title": "Hello {{ name }}", "body": "{{if .vip}}Dear {{name}}{{else}}{{- name -}}{{end}}"}`),
+		"welcome_notification.de.json":    file(`{"title": "Hallo {{name}}", "body": "{{.name}}"}`),
+		"welcome_notification.pt-BR.json": file(`{"title": "Olá {{name}}", "body": "x"}`),
+		"README.md":                       file("not a template"),
+		"more/hidden.json":                file("not looked at"),
+	}))
+	for language, want := range map[string]string{
+		"": "Hello Ada", "fr": "Hello Ada", "de": "Hallo Ada", "de-AT": "Hallo Ada", "DE-at-1996": "Hallo Ada", "pt": "Hello Ada", "pt-br": "Olá Ada",
+		"-": "Hello Ada", "../../etc/passwd": "Hello Ada",
+	} {
+		title, _, err := all.render("welcome_notification", language, map[string]any{"name": "Ada", "vip": false})
+		require.NoError(t, err, language)
+		require.Equal(t, want, title, language)
+	}
+	_, body, err := all.render("welcome_notification", "", map[string]any{"name": "Ada", "vip": true})
+	require.NoError(t, err)
+	require.Equal(t, "Dear Ada", body)
+	for code, variables := range map[string]map[string]any{
+		"WELCOME_TEST": {"name": "Ada"}, "general_notification": {"title": "News", "body": "There are some."},
+	} {
+		title, body, err := all.render(code, "", variables)
+		require.NoError(t, err)
+		require.NotEmpty(t, title+body)
+		_, _, err = all.render(code, "", nil)
+		permanent := new(messaging.Permanent)
+		require.ErrorAs(t, err, &permanent)
+		require.Equal(t, "template_failed", permanent.Reason)
+		require.Regexp(t, `the variable "(name|title)" is missing`, permanent.Detail)
+	}
+}
+
+func TestEveryFaultOfAFolderOfTemplatesIsNamed(t *testing.T) {
+	t.Parallel()
+	err := BuiltInTemplates().Add(fstest.MapFS{
+		"open.json": file(`{"title": "{{if}}", "body": "x"}`), "half.json": file(`{"title": "x"}`), "text.json": file("Hello"),
+		"fine.json": file(`{"title": "x", "body": "y"}`),
+	})
+	for _, fault := range []string{"open.json: title: ", "half.json: has no title or no body", "text.json: is no JSON"} {
+		require.ErrorContains(t, err, fault)
+	}
+	require.NotContains(t, err.Error(), "fine.json")
+	require.Error(t, BuiltInTemplates().Add(fstest.MapFS{"welcome_notification.json": &fstest.MapFile{Mode: 0, Data: nil}}))
+}
