@@ -41,10 +41,12 @@ clean-local: $(LOCALSTACK) ## Stop the private servers and delete their data
 test: $(LOCALSTACK) ## Run every test with the race detector, on private servers
 	@$(LOCALSTACK) --state $(TEST_STATE) run --fast --last-word -- go test -race -count=1 -timeout 20m -p 3 -parallel 3 -vet=off ./...
 
+# Again after a failure: until Go 1.27 the end of the time may be one (golang/go#75804). An input that
+# fails is kept, and fails the second time too.
 fuzz: $(LOCALSTACK) ## Fuzz every body and parser for T (30s), two at a time
 	@$(LOCALSTACK) --state $(TEST_STATE) run --fast -- bash -euo pipefail -c '\
 	  grep -rHo --include=*_test.go "^func Fuzz[A-Za-z]*" . | sort | sed "s|/[^/]*:func | |" | \
-	  xargs -P 2 -L 1 bash -c "go test \$$0 -run ^$$ -fuzz ^\$$1\$$ -fuzztime $(T) -fuzzminimizetime 1x -parallel 1 2>&1 | grep -v elapsed: | sed s/^/\$$1:\ / && exit \$${PIPESTATUS[0]}"'
+	  xargs -P 2 -L 1 bash -c "for try in 1 2; do go test \$$0 -run ^$$ -fuzz ^\$$1\$$ -fuzztime $(T) -fuzzminimizetime 1x -parallel 1 && break; done 2>&1 | grep -v elapsed: | sed s/^/\$$1:\ / && exit \$${PIPESTATUS[0]}"'
 
 lint: ## Check style, imports, Dockerfile, compose file, workflow and the API's document (with node's npx)
 	$(GOLANGCI) run ./...
