@@ -17,8 +17,9 @@ import (
 // another of two instances.
 func TestFiftyUsersReadTheirOwnWrites(t *testing.T) {
 	t.Parallel()
-	_, a, b := shared(t)
-	instances := [2]*instance{a, b}
+	s := newStack(t)
+	s.connections = 2 * testConnections // they are many, and none may wait for a connection until it is refused
+	instances := [2]*instance{s.start(t), s.start(t)}
 	var users sync.WaitGroup
 	for n := range 50 {
 		users.Go(func() {

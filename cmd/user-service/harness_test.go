@@ -57,11 +57,13 @@ type stack struct {
 	config   config
 	provider *fakeProvider
 	db       *postgres.DB // of the test itself, once it asked for it
+
+	connections int // that each service may have to the database
 }
 
 func newStack(t testing.TB) *stack {
 	t.Helper()
-	s := &stack{provider: newFakeProvider(t)}
+	s := &stack{provider: newFakeProvider(t), connections: testConnections}
 	hosts, err := web.ParseHosts("localhost,127.0.0.1")
 	require.NoError(t, err)
 	s.config = config{
@@ -102,6 +104,7 @@ func shared(t testing.TB) (s *stack, a, b *instance) {
 
 var sharedByTests = sync.OnceValues(func() (*stack, [2]instance) {
 	s := newStack(wholeRun)
+	s.connections = 2 * testConnections
 	s.open(wholeRun)
 	return s, [2]instance{*s.start(wholeRun), *s.start(wholeRun)}
 })
@@ -132,7 +135,7 @@ func (s *stack) start(t testing.TB, changes ...func(*config)) *instance {
 	for _, change := range changes {
 		change(&c)
 	}
-	a, err := newApp(t.Context(), c, testConnections, roles{true, true, true}, logging.New(t.Output(), c.LogLevel, false))
+	a, err := newApp(t.Context(), c, s.connections, roles{true, true, true}, logging.New(t.Output(), c.LogLevel, false))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
