@@ -303,8 +303,9 @@ func (a *app) consumers(publisher *messaging.Publisher) []messaging.Consumer {
 func (a *app) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
-	mux.Handle("/health", a.router)
-	mux.Handle("/health/", a.router)
+	health := web.Correlate(a.router)
+	mux.Handle("/health", health)
+	mux.Handle("/health/", health)
 	if a.config.Pprof {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

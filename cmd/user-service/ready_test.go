@@ -36,6 +36,7 @@ func (i *instance) ready() (status int, checks map[string]string) {
 	require.NoError(i.t, err)
 	req.Host = "10.1.2.3:9090"
 	r := i.do(req)
+	require.NotEmpty(i.t, r.Header.Get("X-Correlation-ID"))
 	var report struct{ Checks map[string]string }
 	r.into(i.t, &report)
 	return r.Status, report.Checks

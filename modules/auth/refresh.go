@@ -21,8 +21,8 @@ import (
 const refreshGrace = 10 * time.Second
 
 type refreshRequest struct {
-	Refresh      web.Nullable[string] `json:"refresh" doc:"The refresh token." example:"mTkqLZ0lyj3tWlJrR0h9Zb1yQ1j8cVt0oXw5n7u2k4E"`
-	RefreshToken web.Nullable[string] `json:"refresh_token" doc:"The refresh token, good for one refresh." example:"mTkqLZ0lyj3tWlJrR0h9Zb1yQ1j8cVt0oXw5n7u2k4E"`
+	Refresh      web.Nullable[string] `json:"refresh" anyof:"true" doc:"The refresh token." example:"mTkqLZ0lyj3tWlJrR0h9Zb1yQ1j8cVt0oXw5n7u2k4E"`
+	RefreshToken web.Nullable[string] `json:"refresh_token" anyof:"true" doc:"The refresh token, good for one refresh." example:"mTkqLZ0lyj3tWlJrR0h9Zb1yQ1j8cVt0oXw5n7u2k4E"`
 }
 
 // refresh changes a refresh token for a new pair of tokens.

@@ -2,7 +2,7 @@
 // of a path, a field or a fault is read from what serves them, so that it cannot say anything else.
 //
 // A field is described where it is declared, by the tags doc, example, format, enum, minimum, maximum,
-// minLength and maxLength. https://spec.openapis.org/oas/v3.1.1
+// minLength, maxLength and anyof: one of the fields that have it must be there. https://spec.openapis.org/oas/v3.1.1
 package openapi
 
 import (

@@ -125,10 +125,26 @@ func (s *schemas) fields(t reflect.Type, input bool) object {
 	if len(required) > 0 {
 		schema["required"] = required
 	}
+	if alternatives := s.alternatives(t); len(alternatives) > 0 {
+		schema["anyOf"] = alternatives
+	}
 	if !input {
 		schema["additionalProperties"] = false
 	}
 	return schema
+}
+
+// alternatives are the fields of which one must be there: those with the tag anyof.
+func (s *schemas) alternatives(t reflect.Type) (all []object) {
+	for field := range t.Fields() {
+		if field.Tag.Get("anyof") != "true" {
+			continue
+		}
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		held, _ := web.NullableOf(field.Type)
+		all = append(all, object{"required": []string{name}, "properties": object{name: s.of(held, true)}})
+	}
+	return all
 }
 
 func (s *schemas) addFields(t reflect.Type, input bool, properties object, required *[]string) {

@@ -65,10 +65,8 @@ func Observe(next http.Handler, log *slog.Logger, registry prometheus.Registerer
 		start := time.Now()
 		inFlight.Inc()
 		defer inFlight.Dec()
-		ids := correlation.Accept(req.Header.Get(correlationHeader), req.Header.Get(traceHeader))
 		seen := &observation{route: "none"}
-		ctx := context.WithValue(correlation.With(req.Context(), ids), observationKey{}, seen)
-		w.Header().Set(correlationHeader, ids.Correlation)
+		ctx := context.WithValue(correlated(w, req), observationKey{}, seen)
 		reply := &recorder{ResponseWriter: w}
 
 		torn := serve(reply, req.WithContext(ctx), next, log)
@@ -84,6 +82,20 @@ func Observe(next http.Handler, log *slog.Logger, registry prometheus.Registerer
 		if torn {
 			panic(http.ErrAbortHandler) // net/http's word for hanging up
 		}
+	})
+}
+
+// correlated takes or makes the ids of a request, and tells the client.
+func correlated(w http.ResponseWriter, req *http.Request) context.Context {
+	ids := correlation.Accept(req.Header.Get(correlationHeader), req.Header.Get(traceHeader))
+	w.Header().Set(correlationHeader, ids.Correlation)
+	return correlation.With(req.Context(), ids)
+}
+
+// Correlate does that alone, for probes that nobody wants a line or a figure of.
+func Correlate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		next.ServeHTTP(w, req.WithContext(correlated(w, req)))
 	})
 }
 
