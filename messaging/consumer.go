@@ -32,7 +32,7 @@ type Consumer struct {
 	Concurrency int
 	Handle      func(ctx context.Context, d Delivery) error
 	Failed      func(ctx context.Context, d Delivery, why *Permanent) error // nil: nobody is told
-	Breaker     Breaker                                                     // of what Handle depends on; nil for none
+	Breaker     Breaker                                                     // of what Handle depends on: while it is open, no message is taken; nil for none
 	Tracer      *telemetry.Tracer                                           // nil: none
 	Active      *atomic.Int32                                               // counts the consumers that the broker delivers to; nil: nobody asks
 	Log         *slog.Logger
@@ -46,8 +46,7 @@ func (c Consumer) Run(ctx context.Context, grace time.Duration) error {
 		return err
 	}
 	// Outer to inner. Poison outside retry, since attempts can be used up. Recoverer inside both: a
-	// panic is an attempt, not a message that comes back for ever. Hold innermost, so that an open
-	// breaker is neither a failure nor an attempt.
+	// panic is an attempt, not a message that comes back for ever.
 	router.AddMiddleware(
 		correlate,
 		measure(c.Registry, c.Queue, c.Log),
@@ -56,10 +55,7 @@ func (c Consumer) Run(ctx context.Context, grace time.Duration) error {
 		newRetry(c.Publisher, c.Topology, c.Queue, c.Registry).middleware,
 		middleware.Recoverer,
 	)
-	if c.Breaker != nil {
-		router.AddMiddleware(hold(c.Breaker, ctx.Done()))
-	}
-	subscriber := newSubscriber(c.Connection, c.Prefetch, c.Concurrency, c.Log)
+	subscriber := newSubscriber(c.Connection, c.Prefetch, c.Concurrency, c.Breaker, c.Log)
 	if c.Active != nil {
 		subscriber.active = c.Active
 	}

@@ -70,7 +70,7 @@ func (b *broker) requireSettled(t testing.TB, stop func()) {
 
 // refuse is a handler that can handle nothing.
 func refuse(context.Context, Delivery) error {
-	return &Permanent{"malformed", "not a push message"}
+	return &Permanent{Reason: "malformed", Detail: "not a push message"}
 }
 
 func TestMessageThatNeverCanBeHandledGoesToTheFailedQueueAsItCame(t *testing.T) {
@@ -142,7 +142,7 @@ func TestHeadersNearTheLimitOfAFrameDoNotLoop(t *testing.T) {
 	var tries atomic.Int64
 	stop := b.consume(t, Consumer{Handle: func(_ context.Context, d Delivery) error {
 		tries.Add(1)
-		return &Permanent{"malformed", strings.Repeat("ü", maxDetail)}
+		return &Permanent{Reason: "malformed", Detail: strings.Repeat("ü", maxDetail)}
 	}})
 	b.put(t, amqp.Publishing{Headers: amqp.Table{"big": strings.Repeat("x", 120<<10)}, Body: []byte("body"), MessageId: "big"})
 	big := b.take(t, b.topology.FailedQueue)
@@ -179,7 +179,7 @@ func TestFailureIsToldOnceTheMessageIsSafe(t *testing.T) {
 		return ctx.Err()
 	}})
 	b.put(t, amqp.Publishing{MessageId: "1", Body: []byte("body")})
-	require.Equal(t, told{Delivery{Body: []byte("body"), MessageID: "1", Attempt: 1}, Permanent{"malformed", "not a push message"}, 1}, <-tell)
+	require.Equal(t, told{Delivery{Body: []byte("body"), MessageID: "1", Attempt: 1}, Permanent{Reason: "malformed", Detail: "not a push message"}, 1}, <-tell)
 	require.Equal(t, "1", b.take(t, b.topology.FailedQueue).MessageId)
 	b.requireSettled(t, stop) // insisting made no second dead letter
 	require.Equal(t, int64(3), calls.Load())
@@ -212,7 +212,7 @@ func TestNothingIsLostInABurst(t *testing.T) {
 		case err != nil:
 			return err
 		case n%10 == 0:
-			return &Permanent{"malformed", ""}
+			return &Permanent{Reason: "malformed", Detail: ""}
 		case n%10 == 1 && d.Attempt < 3:
 			return errors.New("for now")
 		}

@@ -91,10 +91,10 @@ type Email struct {
 func EmailFrom(d Delivery) (Email, error) {
 	var m emailMessage
 	if err := json.Unmarshal(d.Body, &m); err != nil {
-		return Email{}, &Permanent{"malformed", fmt.Sprintf("the body is no mail: %v", err)}
+		return Email{}, &Permanent{Reason: "malformed", Detail: fmt.Sprintf("the body is no mail: %v", err)}
 	}
 	if m.NotificationType != "email" || m.RequestID == "" || m.Metadata.Email == "" || m.Variables.Link == "" {
-		return Email{}, &Permanent{"malformed", "a mail needs notification_type email, request_id, metadata.email and variables.link"}
+		return Email{}, &Permanent{Reason: "malformed", Detail: "a mail needs notification_type email, request_id, metadata.email and variables.link"}
 	}
 	email := Email{RequestID: m.RequestID, SendEmail: commands.SendEmail{
 		UserID: m.UserID, Email: m.Metadata.Email, Name: m.Variables.Name, TemplateCode: m.TemplateCode,

@@ -207,7 +207,7 @@ func TestOwnMailIsConsumedWithRetriesFromAQueueOfItsOwn(t *testing.T) {
 		case err != nil:
 			return err
 		case mail.TemplateCode == commands.TemplateReset:
-			return &Permanent{"refused", "no such mailbox"}
+			return &Permanent{Reason: "refused", Detail: "no such mailbox"}
 		case tries.Add(1) < 3:
 			return errors.New("for now")
 		}

@@ -2,7 +2,6 @@ package messaging
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strings"
 	"time"
@@ -106,41 +105,4 @@ func ageOf(msg *message.Message, now time.Time) (age time.Duration, known bool) 
 	}
 	age = now.Sub(sent)
 	return max(age, 0), age > -time.Minute && age < maxAge
-}
-
-// Breaker tells whether what a handler depends on is thought to be away.
-type Breaker interface {
-	// Wait blocks while it is away, and lets one after the other through while it is being tried.
-	// done must be called when the caller is through; it is nil when stop was closed first.
-	Wait(stop <-chan struct{}) (done func())
-}
-
-// ErrBreakerOpen is the error of a handler that was not able to try. The message is held and
-// handled again.
-var ErrBreakerOpen = errors.New("messaging: the breaker is open")
-
-// hold keeps messages while the breaker is open. Watermill's CircuitBreaker fails them instead, and
-// a poison queue around it dead-letters what was never tried; around a whole handler it also closes
-// when a message succeeds without having touched the provider.
-func hold(breaker Breaker, stopping <-chan struct{}) message.HandlerMiddleware {
-	return func(next message.HandlerFunc) message.HandlerFunc {
-		return func(msg *message.Message) ([]*message.Message, error) {
-			for {
-				done := breaker.Wait(stopping)
-				if done == nil {
-					return nil, errStopping
-				}
-				produced, err := pass(next, msg, done)
-				if !errors.Is(err, ErrBreakerOpen) {
-					return produced, err
-				}
-			}
-		}
-	}
-}
-
-// pass is done also when next panics: the others wait for it.
-func pass(next message.HandlerFunc, msg *message.Message, done func()) ([]*message.Message, error) {
-	defer done()
-	return next(msg)
 }

@@ -11,9 +11,13 @@ import (
 type Permanent struct {
 	Reason string
 	Detail string
+	Cause  error // for those who told so; may be nil
 }
 
 func (p *Permanent) Error() string { return p.Reason + ": " + p.Detail }
+
+// Unwrap gives the cause.
+func (p *Permanent) Unwrap() error { return p.Cause }
 
 // Transient says that a message may be handled later. Any error that is not Permanent is.
 type Transient struct {

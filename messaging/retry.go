@@ -3,6 +3,8 @@ package messaging
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -44,7 +46,7 @@ func (r retry) middleware(next message.HandlerFunc) message.HandlerFunc {
 		}
 		attempts, wait, until := r.plan(msg, err)
 		if attempts > len(r.topology.RetrySteps) {
-			return nil, &Permanent{"attempts_exhausted", fmt.Sprintf("%d attempts, the last: %v", attempts, err)}
+			return nil, &Permanent{Reason: "attempts_exhausted", Detail: fmt.Sprintf("%d attempts, the last: %v", attempts, err), Cause: err}
 		}
 		noteFate(msg, "retried", err.Error())
 		return nil, r.park(msg, attempts, wait, until)
@@ -61,6 +63,7 @@ func (r retry) park(msg *message.Message, attempts int, step time.Duration, unti
 	if !until.IsZero() {
 		publishing.Headers[headerNotBefore] = until.UnixMilli()
 	}
+	publishing.Expiration = strconv.FormatInt(jittered(step).Milliseconds(), 10)
 	err := r.publisher.publish(msg.Context(), outgoing{
 		key: r.topology.RetryQueue(r.queue, step), mandatory: true, Publishing: publishing,
 	})
@@ -69,6 +72,14 @@ func (r retry) park(msg *message.Message, attempts int, step time.Duration, unti
 	}
 	return err
 }
+
+// jittered is up to a tenth longer, so that what failed together does not come back together.
+func jittered(step time.Duration) time.Duration {
+	return step + rand.N(step/10+1) //nolint:gosec // nobody gains by foreseeing it
+}
+
+// longest is the longest that jittered gives.
+func longest(step time.Duration) time.Duration { return step + step/10 }
 
 // stepFor is the shortest step that is long enough, or the longest there is.
 func (r retry) stepFor(wait time.Duration) time.Duration {

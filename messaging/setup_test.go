@@ -177,8 +177,8 @@ func (b *broker) consume(t testing.TB, c Consumer) (stop func()) {
 
 // fakeBreaker is what guards the provider, in the hand of a test.
 type fakeBreaker struct {
-	open    atomic.Bool
-	through atomic.Int64 // callers that said they are through
+	open   atomic.Bool
+	passed atomic.Int64 // callers that passed and are not done
 }
 
 func (f *fakeBreaker) Wait(stop <-chan struct{}) func() {
@@ -189,7 +189,8 @@ func (f *fakeBreaker) Wait(stop <-chan struct{}) func() {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	return func() { f.through.Add(1) }
+	f.passed.Add(1)
+	return func() { f.passed.Add(-1) }
 }
 
 // sender is a bus on a database of its own.

@@ -17,6 +17,19 @@ const (
 	requeueAfter     = time.Second // a nack at once would come back at once, thousands of times a second
 )
 
+// Breaker tells whether what a handler depends on is thought to be away.
+type Breaker interface {
+	// Wait blocks while it is away, and lets one after the other through while it is being tried.
+	// done must be called when the message that was let through is settled; it is nil when stop was
+	// closed first.
+	Wait(stop <-chan struct{}) (done func())
+}
+
+// always lets everything through.
+type always struct{}
+
+func (always) Wait(<-chan struct{}) func() { return func() {} }
+
 // subscriber consumes a queue with many messages in the works at once.
 //
 // watermill-amqp's subscriber handles one message at a time, so that concurrency needs a channel
@@ -26,6 +39,7 @@ type subscriber struct {
 	conn     *Connection
 	prefetch int           // messages the broker hands over before an ack
 	slots    chan struct{} // one is taken by each message in the works, whichever consumer it came by
+	breaker  Breaker       // asked before a message is taken. Watermill's would fail what was never tried
 	active   *atomic.Int32 // consumers that the broker delivers to
 	log      *slog.Logger
 
@@ -34,9 +48,12 @@ type subscriber struct {
 	running   sync.WaitGroup
 }
 
-func newSubscriber(conn *Connection, prefetch, concurrency int, log *slog.Logger) *subscriber {
+func newSubscriber(conn *Connection, prefetch, concurrency int, breaker Breaker, log *slog.Logger) *subscriber {
+	if breaker == nil {
+		breaker = always{}
+	}
 	return &subscriber{
-		conn: conn, prefetch: prefetch, slots: make(chan struct{}, concurrency), closing: make(chan struct{}),
+		conn: conn, prefetch: prefetch, slots: make(chan struct{}, concurrency), breaker: breaker, closing: make(chan struct{}),
 		active: new(atomic.Int32), log: log.With("logger", "consumer"),
 	}
 }
@@ -100,7 +117,7 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 	s.log.Info("consuming", "queue", queue)
 	var mine sync.WaitGroup
 	for {
-		d, err := s.take(ctx, deliveries)
+		d, done, err := s.take(ctx, deliveries)
 		if errors.Is(err, errStopping) {
 			mine.Wait() // an ack needs its channel
 			return nil
@@ -113,31 +130,41 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 		case out <- msg:
 			mine.Go(func() {
 				s.settle(ctx, msg, d)
-				<-s.slots
+				done()
 			})
 		case <-ctx.Done():
-			<-s.slots // closing the channel gives it back to the queue
+			done() // closing the channel gives it back to the queue
 		}
 	}
 }
 
-// take waits for a slot, and then for a message to fill it.
-func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery) (amqp.Delivery, error) {
+// take waits for a slot and for the breaker, and then for a message. done must be called when that is
+// settled.
+func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery) (d amqp.Delivery, done func(), err error) {
 	select {
 	case <-ctx.Done():
-		return amqp.Delivery{}, errStopping
+		return d, nil, errStopping
 	case s.slots <- struct{}{}:
+	}
+	passed := s.breaker.Wait(ctx.Done())
+	if passed == nil {
+		<-s.slots
+		return d, nil, errStopping
+	}
+	done = func() {
+		passed()
+		<-s.slots
 	}
 	select {
 	case <-ctx.Done():
-		<-s.slots
-		return amqp.Delivery{}, errStopping
+		done()
+		return d, nil, errStopping
 	case d, open := <-deliveries:
 		if !open {
-			<-s.slots
-			return amqp.Delivery{}, errConsumerLost
+			done()
+			return d, nil, errConsumerLost
 		}
-		return d, nil
+		return d, done, nil
 	}
 }
 

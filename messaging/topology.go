@@ -116,7 +116,7 @@ func (t Topology) Declare(conn *amqp.Connection, log *slog.Logger) error {
 	for _, name := range t.Consumed() {
 		for _, step := range t.RetrySteps {
 			wanted = append(wanted, queue(t.RetryQueue(name, step), amqp.Table{
-				"x-message-ttl": step.Milliseconds(), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": name,
+				"x-message-ttl": longest(step).Milliseconds(), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": name,
 			}))
 		}
 	}

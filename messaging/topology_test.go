@@ -52,7 +52,7 @@ func (b *broker) requireTopology(t *testing.T) {
 		wanted[MailQueue], retried[MailQueue] = work, "user-service.email.retry."
 	}
 	for queue, prefix := range retried {
-		for step, milliseconds := range map[string]float64{"10s": 10_000, "1m": 60_000, "10m": 600_000, "1h": 3_600_000} {
+		for step, milliseconds := range map[string]float64{"10s": 11_000, "1m": 66_000, "10m": 660_000, "1h": 3_960_000} {
 			wanted[prefix+step] = map[string]any{"x-message-ttl": milliseconds, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue}
 		}
 	}

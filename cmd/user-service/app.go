@@ -102,11 +102,11 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 	}, log)
 	k.profile = profile.New(k.db, k.bus, k.cache)
 	k.preferences = preferences.New(k.db, k.bus, k.cache)
-	templates, err := c.templates()
+	deliveries, err := c.deliveries(log)
 	if err != nil {
 		return nil, err
 	}
-	k.push = push.New(k.db, k.bus, k.cache, templates, c.pushProvider(log), len(c.PushRetrySteps)+1, log)
+	k.push = push.New(k.db, k.bus, k.cache, deliveries, log)
 	// In this order followers run, and lock their rows: what begins in one module goes on in later ones.
 	for _, module := range []interface{ Subscribe() }{k.auth, k.preferences, k.profile, k.push} {
 		module.Subscribe()
@@ -121,23 +121,21 @@ func (c config) topology() messaging.Topology {
 	}
 }
 
-// templates are the built-in ones, and those of the operator.
-func (c config) templates() (push.Templates, error) {
-	all := push.BuiltInTemplates()
+func (c config) deliveries(log *slog.Logger) (push.Settings, error) {
+	s := push.Settings{
+		Providers: c.Providers.open(c.PushConcurrency, log), Templates: push.BuiltInTemplates(),
+		Attempts: len(c.PushRetrySteps) + 1, Concurrency: c.PushConcurrency,
+	}
+	if c.TemplateServiceURL != "" {
+		s.Service = push.NewTemplateService(c.TemplateServiceURL, c.PushConcurrency)
+	}
 	if c.TemplateDir == "" {
-		return all, nil
+		return s, nil
 	}
-	if err := all.Add(os.DirFS(c.TemplateDir)); err != nil {
-		return nil, fmt.Errorf("TEMPLATE_DIR cannot be used; accepted: a folder with files CODE.json or CODE.LANGUAGE.json that have a title and a body:\n%w", err)
+	if err := s.Templates.Add(os.DirFS(c.TemplateDir)); err != nil {
+		return s, fmt.Errorf("TEMPLATE_DIR cannot be used; accepted: a folder with files CODE.json or CODE.LANGUAGE.json that have a title and a body:\n%w", err)
 	}
-	return all, nil
-}
-
-func (c config) pushProvider(log *slog.Logger) push.Provider {
-	if c.PushProvider == "webhook" {
-		return push.NewWebhookProvider(c.PushWebhookURL, c.PushConcurrency)
-	}
-	return push.LogProvider{Log: log.With("logger", "push.log")}
+	return s, nil
 }
 
 func (c config) mailSender(log *slog.Logger) mail.Sender {

@@ -60,12 +60,12 @@ type config struct {
 
 	TestNotifications bool
 
-	TemplateDir     string // none: the built-in templates only
-	PushProvider    string
-	PushWebhookURL  string
-	PushConcurrency int
-	PushPrefetch    int
-	PushRetrySteps  []time.Duration
+	TemplateDir        string // none: the built-in templates only
+	TemplateServiceURL string // none: this service's own templates
+	Providers          pushProviders
+	PushConcurrency    int
+	PushPrefetch       int
+	PushRetrySteps     []time.Duration
 
 	MigrateOnStart bool
 }
@@ -101,10 +101,11 @@ func loadConfig() (config, []string) {
 
 		TestNotifications: e.flag("ALLOW_TEST_NOTIFICATION_ENDPOINT", false),
 
-		TemplateDir:     e.text("TEMPLATE_DIR", ""),
-		PushProvider:    e.oneOf("PUSH_PROVIDER", "log", "log", "webhook"),
-		PushConcurrency: e.number("PUSH_CONCURRENCY", 32, 1, 10000),
-		PushPrefetch:    e.number("PUSH_PREFETCH", 64, 1, 65535),
+		TemplateDir:        e.text("TEMPLATE_DIR", ""),
+		TemplateServiceURL: e.optionalURL("TEMPLATE_SERVICE_URL", "http", "https"),
+		Providers:          readProviders(&e),
+		PushConcurrency:    e.number("PUSH_CONCURRENCY", 32, 1, 10000),
+		PushPrefetch:       e.number("PUSH_PREFETCH", 64, 1, 65535),
 	}
 	readBroker(&e, &c)
 	if c.AccessLifetime > c.RefreshLifetime {
@@ -115,9 +116,6 @@ func loadConfig() (config, []string) {
 	}
 	c.SecretKey = secretKey(&e, c.Debug)
 	c.MigrateOnStart = e.flag("MIGRATE_ON_START", c.Debug)
-	if c.PushProvider == "webhook" {
-		c.PushWebhookURL = e.url("PUSH_WEBHOOK_URL", "", "http", "https")
-	}
 	if c.EmailTransport == "smtp" {
 		c.MailServer = parsed(&e, "SMTP_URL", mail.Accepted, mail.ParseServer)
 		c.EmailFrom = parsed(&e, "EMAIL_FROM", "no-reply@example.com, or Name <no-reply@example.com>", mail.ParseFrom)

@@ -48,7 +48,7 @@ func TestDefaultsAreThoseOfTheContract(t *testing.T) {
 		[]string{c.Exchange, c.PushQueue, c.DLX, c.FailedQueue, c.Events})
 	require.Equal(t, [2]int{32, 64}, [2]int{c.PushConcurrency, c.PushPrefetch})
 	require.Equal(t, []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute, time.Hour}, c.PushRetrySteps)
-	require.Equal(t, "log", c.PushProvider)
+	require.Equal(t, []string{"log"}, c.Providers.Names)
 	require.Equal(t, []string{"queue", "http://localhost:8000"}, []string{c.EmailTransport, c.PublicURL})
 	require.True(t, c.RateLimit)
 	require.Empty(t, c.TrustedProxies)

@@ -30,6 +30,14 @@ func (e *environment) text(name, fallback string) string {
 	return fallback
 }
 
+func (e *environment) required(name, accepted string) string {
+	value := e.text(name, "")
+	if value == "" {
+		e.fault(name, "is missing", accepted)
+	}
+	return value
+}
+
 func (e *environment) flag(name string, fallback bool) bool {
 	switch value := strings.ToLower(os.Getenv(name)); value {
 	case "":
@@ -97,6 +105,28 @@ func (e *environment) url(name, fallback string, schemes ...string) string {
 		e.fault(name, fmt.Sprintf("has the scheme %q and the host %q", u.Scheme, u.Host), accepted)
 	}
 	return value
+}
+
+// optionalURL is empty when the variable is not set.
+func (e *environment) optionalURL(name string, schemes ...string) string {
+	if !e.has(name) {
+		return ""
+	}
+	return e.url(name, "", schemes...)
+}
+
+// file reads what a variable names; what it must be is said by accepted.
+func (e *environment) file(name, accepted string) (content []byte, ok bool) {
+	if !e.has(name) {
+		e.fault(name, "is missing", "a file: "+accepted)
+		return nil, false
+	}
+	path := e.text(name, "")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		e.fault(name, fmt.Sprintf("names %q, which cannot be read", path), "a file: "+accepted)
+	}
+	return content, err == nil
 }
 
 // networks reads CIDRs; a bare address stands for itself alone.

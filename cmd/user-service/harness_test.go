@@ -75,7 +75,7 @@ func newStack(t testing.TB) *stack {
 		Exchange: "notifications.direct", PushQueue: "push.queue", DLX: "notifications.dlx", FailedQueue: "failed.queue", Events: "user.events",
 		AccessLifetime: time.Hour, RefreshLifetime: 24 * time.Hour,
 		EmailTransport: "queue", PublicURL: "https://app.example.com",
-		PushProvider: "webhook", PushWebhookURL: s.provider.server.URL, PushConcurrency: 8, PushPrefetch: 16,
+		Providers: pushProviders{Names: []string{"webhook"}, WebhookURL: s.provider.server.URL}, PushConcurrency: 8, PushPrefetch: 16,
 		PushRetrySteps: []time.Duration{200 * time.Millisecond, 400 * time.Millisecond},
 	}
 	return s

@@ -1,91 +1,157 @@
 package push
 
 import (
-	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
-
-	"user-service/messaging"
 )
 
 const (
 	tripAfter  = 5               // failures in a row, or fewer where a message has fewer attempts
 	probeEvery = 2 * time.Second // while open: how long until one message may try
 	lookEvery  = 100 * time.Millisecond
+	maxPause   = time.Hour // that another side can ask for
 )
 
-// guarded is a provider behind a circuit breaker. It stands around the provider alone: around the
-// whole handler, a message that is skipped would count as the provider's recovery.
-type guarded struct {
-	Provider
-	breaker *gobreaker.CircuitBreaker[string]
+// errNotTried is the error of what was not asked, since it is thought to be away.
+var errNotTried = errors.New("it is thought to be away, and was not asked")
+
+// breaker keeps what is away from being asked, but by one message at a time now and then. It stands
+// around a provider or the template service alone: around the whole handler, a message that is skipped
+// would count as a recovery.
+type breaker struct {
+	name    string
+	circuit *gobreaker.CircuitBreaker[struct{}]
 	probe   chan struct{} // held by the one that tries while half-open
+	certain atomic.Bool   // it refuses everybody: no need to count
+	paused  atomic.Int64  // nanoseconds since 1970; until then it asked to be left alone
+	log     *slog.Logger
 }
 
-// guard opens the breaker before any message can have used up its attempts against a provider that
-// is away.
-func guard(p Provider, attempts int, log *slog.Logger) *guarded {
+// newBreaker opens before any message can have used up its attempts against what is away.
+func newBreaker(name string, attempts int, log *slog.Logger) *breaker {
+	b := &breaker{name: name, probe: make(chan struct{}, 1), log: log}
 	trip := uint32(min(tripAfter, attempts)) //nolint:gosec // at most 5
-	return &guarded{
-		Provider: p,
-		probe:    make(chan struct{}, 1),
-		breaker: gobreaker.NewCircuitBreaker[string](gobreaker.Settings{
-			Name: p.Name(), MaxRequests: 1, Timeout: probeEvery,
-			ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= trip },
-			IsSuccessful: func(err error) bool { return !outage(err) },
-			OnStateChange: func(_ string, from, to gobreaker.State) {
-				log.Warn("the breaker of the provider changed", "provider", p.Name(), "from", from.String(), "to", to.String())
-			},
-		}),
-	}
+	b.circuit = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+		Name: name, MaxRequests: 1, Timeout: probeEvery,
+		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= trip || b.certain.Load() },
+		IsSuccessful: func(err error) bool { return !outage(err) },
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			b.certain.Store(false)
+			log.Warn("a breaker changed", "of", name, "from", from.String(), "to", to.String())
+		},
+	})
+	return b
 }
 
-// outage tells a provider that is away from one that judged the message.
+// outage tells what is away from what judged the message.
 func outage(err error) bool {
 	if away, ok := errors.AsType[*Away](err); ok {
 		return !away.Busy
 	}
-	_, rejected := errors.AsType[*Rejected](err)
-	return err != nil && !rejected && !errors.Is(err, ErrDeadToken)
+	_, refused := errors.AsType[*Rejected](err)
+	_, dead := errors.AsType[*DeadToken](err)
+	return err != nil && !refused && !dead
 }
 
-// Send implements Provider; messaging.ErrBreakerOpen when the message was not tried.
-func (g *guarded) Send(ctx context.Context, n Notification) (string, error) {
-	id, err := g.breaker.Execute(func() (string, error) { return g.Provider.Send(ctx, n) })
+// try asks by fn; errNotTried when it must not.
+func (b *breaker) try(fn func() error) error {
+	if b.state() == "paused" {
+		return errNotTried
+	}
+	_, err := b.circuit.Execute(func() (struct{}, error) {
+		err := fn()
+		b.heed(err)
+		return struct{}{}, err
+	})
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
-		return "", messaging.ErrBreakerOpen
+		return errNotTried
 	}
-	if outage(err) && g.breaker.State() != gobreaker.StateClosed {
-		return "", &Away{Cause: err, Outage: true}
+	if outage(err) && b.circuit.State() != gobreaker.StateClosed {
+		return &Away{Cause: err, Everybody: true}
 	}
-	return id, err
+	return err
 }
+
+// heed notes what an answer means for everybody.
+func (b *breaker) heed(err error) {
+	away, ok := errors.AsType[*Away](err)
+	switch {
+	case !ok || !away.Everybody:
+	case away.Busy:
+		until := time.Now().Add(min(away.RetryAfter, maxPause))
+		b.paused.Store(until.UnixNano())
+		b.log.Warn("asked to be left alone", "of", b.name, "until", until.UTC(), "cause", err)
+	default:
+		b.certain.Store(true)
+		b.log.Error("refuses everybody: its settings want looking at", "of", b.name, "cause", err)
+	}
+}
+
+// states a breaker can be in.
+var states = []string{gobreaker.StateClosed.String(), gobreaker.StateHalfOpen.String(), gobreaker.StateOpen.String(), "paused"}
+
+func (b *breaker) state() string {
+	if until := b.paused.Load(); until != 0 && time.Now().UnixNano() < until {
+		return "paused"
+	}
+	return b.circuit.State().String()
+}
+
+// pass lets a message through that will be tried.
+func (b *breaker) pass() (done func(), through bool) {
+	switch b.state() {
+	case gobreaker.StateClosed.String():
+		return func() {}, true
+	case gobreaker.StateHalfOpen.String():
+		select {
+		case b.probe <- struct{}{}:
+			return func() { <-b.probe }, true
+		default:
+		}
+	}
+	return nil, false
+}
+
+// gate stops the consumer while no message could be sent: while no text could be had, or none of the
+// providers asked.
+type gate struct{ templates, providers []*breaker }
 
 // Wait implements messaging.Breaker.
-func (g *guarded) Wait(stop <-chan struct{}) (done func()) {
+func (g gate) Wait(stop <-chan struct{}) (done func()) {
+	text := anyOf(g.templates, stop)
+	if text == nil {
+		return nil
+	}
+	provider := anyOf(g.providers, stop)
+	if provider == nil {
+		text()
+		return nil
+	}
+	return func() {
+		provider()
+		text()
+	}
+}
+
+// anyOf waits for one of all, if there are any.
+func anyOf(all []*breaker, stop <-chan struct{}) (done func()) {
+	if len(all) == 0 {
+		return func() {}
+	}
 	for {
-		switch g.breaker.State() {
-		case gobreaker.StateClosed:
-			return func() {}
-		case gobreaker.StateHalfOpen:
-			select {
-			case g.probe <- struct{}{}:
-				if g.breaker.State() == gobreaker.StateHalfOpen {
-					return func() { <-g.probe }
-				}
-				<-g.probe // the one before has found out
-			case <-stop:
-				return nil
+		for _, b := range all {
+			if done, through := b.pass(); through {
+				return done
 			}
-		case gobreaker.StateOpen:
-			select {
-			case <-time.After(lookEvery):
-			case <-stop:
-				return nil
-			}
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-stop:
+			return nil
 		}
 	}
 }

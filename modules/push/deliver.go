@@ -70,17 +70,21 @@ func (m *Module) decide(ctx context.Context, message pushMessage, out *outcome) 
 		out.status, out.reason = skipped, reason
 		return nil
 	}
-	title, body, err := m.templates.render(message.TemplateCode, message.Language, message.Variables)
+	text, err := m.templates.render(ctx, message.TemplateCode, message.Language, message.Variables)
 	if err != nil {
-		return err
+		return asMessage(err)
 	}
-	out.provider = m.provider.Name()
-	out.providerMessageID, err = m.provider.Send(ctx, Notification{
+	provider := senderTo(m.providers, *to.PushToken)
+	out.provider = provider.Name()
+	out.providerMessageID, err = provider.Send(ctx, Notification{
 		RequestID: message.RequestID, UserID: message.UserID, Token: *to.PushToken,
-		Title: title, Body: body, Data: message.Variables, Priority: message.Priority,
+		Title: text.Title, Body: text.Body, Data: message.Variables, Priority: message.Priority,
 	})
 	out.status = sent
-	return m.understand(ctx, message, *to.PushToken, err)
+	if dead, ok := errors.AsType[*DeadToken](err); ok {
+		return m.forget(ctx, message, *to.PushToken, dead, err)
+	}
+	return asMessage(err)
 }
 
 // unreachable is the reason why a user gets no push message, "" when there is none.
@@ -96,24 +100,29 @@ func (r recipient) unreachable() string {
 	return ""
 }
 
-// understand says in the terms of messaging what the provider answered.
-func (m *Module) understand(ctx context.Context, message pushMessage, token string, err error) error {
-	if err == nil || errors.Is(err, messaging.ErrBreakerOpen) {
+// forget has a dead token be removed.
+func (m *Module) forget(ctx context.Context, message pushMessage, token string, dead *DeadToken, err error) error {
+	command := commands.ForgetPushToken{UserID: message.UserID, PushToken: token}
+	if err := m.db.InTx(ctx, func(ctx context.Context) error { return m.bus.Send(ctx, command) }); err != nil {
+		return fmt.Errorf("forget a dead token: %w", err)
+	}
+	return &messaging.Permanent{Reason: "token_unregistered", Detail: dead.Error(), Cause: err}
+}
+
+// asMessage says in the terms of messaging what a provider or the template service answered.
+func asMessage(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, final := errors.AsType[*messaging.Permanent](err); final {
 		return err
 	}
-	if errors.Is(err, ErrDeadToken) {
-		forget := commands.ForgetPushToken{UserID: message.UserID, PushToken: token}
-		if err := m.db.InTx(ctx, func(ctx context.Context) error { return m.bus.Send(ctx, forget) }); err != nil {
-			return fmt.Errorf("forget a dead token: %w", err)
-		}
-		return &messaging.Permanent{Reason: "token_unregistered", Detail: ErrDeadToken.Error()}
+	if refused, ok := errors.AsType[*Rejected](err); ok {
+		return &messaging.Permanent{Reason: refused.Reason, Detail: refused.Detail, Cause: err}
 	}
-	if rejected, ok := errors.AsType[*Rejected](err); ok {
-		return &messaging.Permanent{Reason: "provider_rejected", Detail: rejected.Detail}
-	}
-	transient := &messaging.Transient{Cause: err}
+	transient := &messaging.Transient{Cause: err, Blameless: errors.Is(err, errNotTried)}
 	if away, ok := errors.AsType[*Away](err); ok {
-		transient.RetryAfter, transient.Blameless = away.RetryAfter, away.Outage
+		transient.RetryAfter, transient.Blameless = away.RetryAfter, away.Everybody
 	}
 	return transient
 }
@@ -124,7 +133,7 @@ func (m *Module) giveBack(ctx context.Context, message pushMessage, err error) e
 		return err
 	}
 	transient, _ := errors.AsType[*messaging.Transient](err)
-	untried := errors.Is(err, messaging.ErrBreakerOpen) || fault.From(err).Kind == fault.Unavailable || (transient != nil && transient.Blameless)
+	untried := fault.From(err).Kind == fault.Unavailable || (transient != nil && transient.Blameless)
 	// Not freed, the lease runs out: the message is only later than it could be.
 	if err := m.store.release(context.WithoutCancel(ctx), message.RequestID, untried); err != nil {
 		m.log.WarnContext(ctx, "request not released", "request_id", message.RequestID, "error", err)
@@ -141,11 +150,7 @@ func (m *Module) Failed(ctx context.Context, d messaging.Delivery, why *messagin
 	}
 	out := outcome{
 		unread: unread != nil, pushMessage: message, status: failed, reason: why.Reason, attempts: d.Attempt,
-		correlationID: correlation.From(ctx).Correlation,
-	}
-	switch why.Reason {
-	case "provider_rejected", "token_unregistered", "attempts_exhausted":
-		out.provider = m.provider.Name()
+		provider: providerOf(why), correlationID: correlation.From(ctx).Correlation,
 	}
 	return m.record(ctx, out)
 }

@@ -43,9 +43,9 @@ func TestNumbersStayAsTheyWereWritten(t *testing.T) {
 	sent, err := json.Marshal(m.Variables)
 	require.NoError(t, err)
 	require.Equal(t, `{"big":1e999,"name":12345678901234567890,"price":1.10}`, string(sent))
-	title, _, err := BuiltInTemplates().render(m.TemplateCode, m.Language, m.Variables)
+	text, err := BuiltInTemplates().render(t.Context(), m.TemplateCode, m.Language, m.Variables)
 	require.NoError(t, err)
-	require.Equal(t, "Welcome, 12345678901234567890!", title)
+	require.Equal(t, "Welcome, 12345678901234567890!", text.Title)
 	for _, priority := range []string{"1.5", "1e999", `"1"`} {
 		_, err := parse(messaging.Delivery{Body: []byte(`{"user_id":"` + user + `","template_code":"x","request_id":"r","priority":` + priority + `}`)})
 		require.ErrorContains(t, err, "priority must be a whole number")
@@ -115,7 +115,7 @@ func FuzzMessage(f *testing.F) {
 		require.True(t, json.Valid(body))
 		require.NoError(t, uuid.Validate(m.UserID))
 		require.NotEmpty(t, m.RequestID)
-		_, _, err = BuiltInTemplates().render(m.TemplateCode, m.Language, m.Variables)
+		_, err = BuiltInTemplates().render(t.Context(), m.TemplateCode, m.Language, m.Variables)
 		if err != nil {
 			require.ErrorAs(t, err, new(*messaging.Permanent))
 		}

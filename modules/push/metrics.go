@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/sony/gobreaker/v2"
 
 	"user-service/platform/telemetry"
 )
@@ -23,7 +22,7 @@ func newMetrics() metrics {
 			Name: "push_outcomes_total", Help: "Push messages that have their outcome, by status (sent, skipped, failed, duplicate), provider and reason.",
 		}, []string{"status", "provider", "reason"}),
 		answers: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "push_provider_duration_seconds", Help: "Time the provider took to answer, by what it answered (accepted, dead_token, rejected, busy, away).",
+			Name: "push_provider_duration_seconds", Help: "Time the provider took to answer, by what it answered (accepted, dead_token, rejected, busy, refused, away). refused: it takes nobody's messages, its settings are wrong.",
 			Buckets: prometheus.ExponentialBuckets(0.002, 2.5, 11),
 		}, []string{"provider", "answer"}),
 	}
@@ -34,7 +33,7 @@ func newMetrics() metrics {
 var reasons = map[string]bool{
 	"": true, "account_inactive": true, "push_disabled": true, "no_push_token": true, "malformed": true, "wrong_channel": true,
 	"unknown_user": true, "unknown_template": true, "template_failed": true, "provider_rejected": true, "token_unregistered": true,
-	"attempts_exhausted": true,
+	"attempts_exhausted": true, "reserved_variable": true, "payload_too_large": true,
 }
 
 func (m metrics) outcome(is status, provider, reason string) {
@@ -52,14 +51,18 @@ func answerOf(err error) string {
 	if err == nil {
 		return "accepted"
 	}
-	if errors.Is(err, ErrDeadToken) {
+	if _, ok := errors.AsType[*DeadToken](err); ok {
 		return "dead_token"
 	}
 	if _, ok := errors.AsType[*Rejected](err); ok {
 		return "rejected"
 	}
-	if away, ok := errors.AsType[*Away](err); ok && away.Busy {
+	away, ok := errors.AsType[*Away](err)
+	switch {
+	case ok && away.Busy:
 		return "busy"
+	case ok && away.Everybody:
+		return "refused"
 	}
 	return "away"
 }
@@ -87,12 +90,19 @@ func (o observed) Send(ctx context.Context, n Notification) (string, error) {
 // Collectors give the metrics of the module.
 func (m *Module) Collectors() []prometheus.Collector {
 	all := []prometheus.Collector{m.metrics.outcomes, m.metrics.answers}
-	for _, state := range []gobreaker.State{gobreaker.StateClosed, gobreaker.StateHalfOpen, gobreaker.StateOpen} {
+	for _, p := range m.providers {
+		all = append(all, p.breaker.collectors()...)
+	}
+	return append(all, m.templates.collectors()...)
+}
+
+func (b *breaker) collectors() (all []prometheus.Collector) {
+	for _, state := range states {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "push_breaker_state", Help: "1 for the state that the breaker of the provider is in (closed, half-open, open), 0 for the others.",
-			ConstLabels: prometheus.Labels{"provider": m.provider.Name(), "state": state.String()},
+			Name: "push_breaker_state", Help: "1 for the state that the breaker of a provider or the template service is in (closed, half-open, open, paused), 0 for the others.",
+			ConstLabels: prometheus.Labels{"provider": b.name, "state": state},
 		}, func() float64 {
-			if m.provider.breaker.State() == state {
+			if b.state() == state {
 				return 1
 			}
 			return 0

@@ -30,20 +30,33 @@ type Module struct {
 	bus       *messaging.Bus
 	cache     *cache.Cache
 	store     store
-	templates Templates
-	provider  *guarded
+	templates texter
+	providers []*guarded
 	metrics   metrics
 	log       *slog.Logger
 }
 
-// New wires the module. attempts is how often a message may fail.
-func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, templates Templates, provider Provider, attempts int, log *slog.Logger) *Module {
+// Settings are what an operator decides of deliveries.
+type Settings struct {
+	Providers   []Provider // the first takes the tokens that none knows by their form
+	Templates   Templates
+	Service     *TemplateService // nil: Templates give the texts
+	Attempts    int              // how often a message may fail
+	Concurrency int              // messages in the works at once
+}
+
+// New wires the module.
+func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, s Settings, log *slog.Logger) *Module {
 	log = log.With("logger", "push")
 	figures := newMetrics()
-	return &Module{
-		db: db, bus: bus, cache: cache, store: store{db}, templates: templates, metrics: figures, log: log,
-		provider: guard(observe(provider, figures), attempts, log),
+	m := &Module{
+		db: db, bus: bus, cache: cache, store: store{db}, templates: s.Templates, metrics: figures, log: log,
+		providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
 	}
+	if s.Service != nil {
+		m.templates = newRendered(s.Service, s.Attempts, log)
+	}
+	return m
 }
 
 // Subscribe adds the module's handlers to the bus.
@@ -68,5 +81,11 @@ func (m *Module) Routes(r *web.Router, trials bool) {
 	}
 }
 
-// Breaker tells the consumer when the provider is away.
-func (m *Module) Breaker() messaging.Breaker { return m.provider }
+// Breaker tells the consumer when no message could be sent.
+func (m *Module) Breaker() messaging.Breaker {
+	g := gate{templates: m.templates.breakers()}
+	for _, p := range m.providers {
+		g.providers = append(g.providers, p.breaker)
+	}
+	return g
+}

@@ -3,15 +3,12 @@ package push
 import (
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"user-service/messaging"
 )
 
 func TestWebhookAnswersAreUnderstood(t *testing.T) {
@@ -56,7 +53,8 @@ func TestWebhookAnswersAreUnderstood(t *testing.T) {
 			defer server.Close()
 			id, err := NewWebhookProvider(server.URL, 1).Send(t.Context(), Notification{RequestID: "r"})
 			require.Equal(t, test.id, id)
-			require.Equal(t, test.dead, errors.Is(err, ErrDeadToken))
+			_, dead := errors.AsType[*DeadToken](err)
+			require.Equal(t, test.dead, dead)
 			_, rejected := errors.AsType[*Rejected](err)
 			require.Equal(t, test.rejected, rejected)
 			away, isAway := errors.AsType[*Away](err)
@@ -75,44 +73,4 @@ func TestSilentWebhookIsAway(t *testing.T) {
 	server.Close()
 	_, err := NewWebhookProvider(server.URL, 1).Send(t.Context(), Notification{})
 	require.ErrorAs(t, err, new(*Away))
-}
-
-func TestOnlyAnOutageOpensTheBreaker(t *testing.T) {
-	t.Parallel()
-	status := http.StatusBadRequest
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
-	defer server.Close()
-	g := guard(NewWebhookProvider(server.URL, 1), 5, slog.New(slog.DiscardHandler))
-	for _, judged := range []int{400, 410, 429} {
-		status = judged
-		for range 2 * tripAfter {
-			_, err := g.Send(t.Context(), Notification{})
-			require.NotErrorIs(t, err, messaging.ErrBreakerOpen, judged)
-		}
-	}
-	status = http.StatusBadGateway
-	for range tripAfter {
-		_, err := g.Send(t.Context(), Notification{})
-		require.NotErrorIs(t, err, messaging.ErrBreakerOpen)
-	}
-	_, err := g.Send(t.Context(), Notification{})
-	require.ErrorIs(t, err, messaging.ErrBreakerOpen)
-
-	stop := make(chan struct{})
-	close(stop)
-	require.Nil(t, g.Wait(stop), "a consumer that stops does not wait")
-
-	done := g.Wait(nil) // until it may be tried
-	waiting := make(chan func())
-	go func() { waiting <- g.Wait(nil) }()
-	select {
-	case <-waiting:
-		t.Fatal("two tried at once")
-	case <-time.After(3 * lookEvery): // long enough to have looked
-	}
-	status = http.StatusOK
-	_, err = g.Send(t.Context(), Notification{})
-	require.NoError(t, err)
-	done()
-	(<-waiting)()
 }

@@ -2,6 +2,7 @@ package push
 
 import (
 	"bytes"
+	"context"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -12,14 +13,26 @@ import (
 	"strings"
 	"text/template"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"user-service/messaging"
 )
 
-// Templates are the texts of notifications, by template_code, or code and language with a dot between.
-type Templates map[string]text
+// Text is what a notification says.
+type Text struct{ Title, Body string }
 
-// text is a notification's title and body.
-type text struct{ title, body *template.Template }
+// texter makes the text of a notification. Its errors are Permanent, or *Away.
+type texter interface {
+	render(ctx context.Context, code, language string, variables map[string]any) (Text, error)
+	breakers() []*breaker
+	collectors() []prometheus.Collector
+}
+
+// Templates are the texts of notifications, by template_code, or code and language with a dot between.
+type Templates map[string]pattern
+
+// pattern is a text with places for variables.
+type pattern struct{ title, body *template.Template }
 
 //go:embed templates/*.json
 var builtIn embed.FS
@@ -63,7 +76,7 @@ func (t Templates) add(folder fs.FS, below string) error {
 	return errors.Join(faults...)
 }
 
-func parsed(content []byte) (t text, err error) {
+func parsed(content []byte) (t pattern, err error) {
 	var source struct{ Title, Body string }
 	if err := json.Unmarshal(content, &source); err != nil {
 		return t, fmt.Errorf("is no JSON of title and body: %w", err)
@@ -100,23 +113,28 @@ func parsedText(source string) (*template.Template, error) {
 var missing = regexp.MustCompile(`map has no entry for key "(.*)"`)
 
 // render is Permanent `unknown_template` or `template_failed` when there is no text to be had.
-func (t Templates) render(code, language string, variables map[string]any) (title, body string, err error) {
+func (t Templates) render(_ context.Context, code, language string, variables map[string]any) (out Text, err error) {
 	found, known := t.in(code, language)
 	if !known {
-		return "", "", &messaging.Permanent{Reason: "unknown_template", Detail: fmt.Sprintf("there is no template %q", code)}
+		return out, &messaging.Permanent{Reason: "unknown_template", Detail: fmt.Sprintf("there is no template %q", code)}
 	}
 	if variables == nil {
 		variables = map[string]any{}
 	}
-	if title, err = fill(found.title, variables); err != nil {
-		return "", "", err
+	if out.Title, err = fill(found.title, variables); err != nil {
+		return out, err
 	}
-	body, err = fill(found.body, variables)
-	return title, body, err
+	out.Body, err = fill(found.body, variables)
+	return out, err
 }
 
+// Nothing of them can be away.
+func (Templates) breakers() []*breaker { return nil }
+
+func (Templates) collectors() []prometheus.Collector { return nil }
+
 // in looks for de-AT, then for de, and takes the text without a language otherwise (RFC 4647 section 3.4).
-func (t Templates) in(code, language string) (text, bool) {
+func (t Templates) in(code, language string) (pattern, bool) {
 	for language = strings.ToLower(language); language != ""; {
 		if found, known := t[code+"."+language]; known {
 			return found, true

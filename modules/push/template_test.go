@@ -25,20 +25,20 @@ func TestTemplatesOfAFolderReplaceTheBuiltInOnesAndKnowLanguages(t *testing.T) {
 		"": "Hello Ada", "fr": "Hello Ada", "de": "Hallo Ada", "de-AT": "Hallo Ada", "DE-at-1996": "Hallo Ada", "pt": "Hello Ada", "pt-br": "Olá Ada",
 		"-": "Hello Ada", "../../etc/passwd": "Hello Ada",
 	} {
-		title, _, err := all.render("welcome_notification", language, map[string]any{"name": "Ada", "vip": false})
+		text, err := all.render(t.Context(), "welcome_notification", language, map[string]any{"name": "Ada", "vip": false})
 		require.NoError(t, err, language)
-		require.Equal(t, want, title, language)
+		require.Equal(t, want, text.Title, language)
 	}
-	_, body, err := all.render("welcome_notification", "", map[string]any{"name": "Ada", "vip": true})
+	text, err := all.render(t.Context(), "welcome_notification", "", map[string]any{"name": "Ada", "vip": true})
 	require.NoError(t, err)
-	require.Equal(t, "Dear Ada", body)
+	require.Equal(t, "Dear Ada", text.Body)
 	for code, variables := range map[string]map[string]any{
 		"WELCOME_TEST": {"name": "Ada"}, "general_notification": {"title": "News", "body": "There are some."},
 	} {
-		title, body, err := all.render(code, "", variables)
+		text, err := all.render(t.Context(), code, "", variables)
 		require.NoError(t, err)
-		require.NotEmpty(t, title+body)
-		_, _, err = all.render(code, "", nil)
+		require.NotEmpty(t, text.Title+text.Body)
+		_, err = all.render(t.Context(), code, "", nil)
 		permanent := new(messaging.Permanent)
 		require.ErrorAs(t, err, &permanent)
 		require.Equal(t, "template_failed", permanent.Reason)

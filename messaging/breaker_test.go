@@ -12,7 +12,7 @@ import (
 	"user-service/platform/servertest"
 )
 
-func TestOpenBreakerHoldsMessagesAndFailsNone(t *testing.T) {
+func TestNoMessageIsTakenWhileTheBreakerIsOpen(t *testing.T) {
 	t.Parallel()
 	const messages = 40
 	b := newBroker(t)
@@ -29,35 +29,14 @@ func TestOpenBreakerHoldsMessagesAndFailsNone(t *testing.T) {
 	for i := range messages {
 		b.put(t, amqp.Publishing{MessageId: strconv.Itoa(i)})
 	}
-	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == messages-16 }, "as many as are prefetched are held")
+	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == messages-16 }, "as many as are prefetched are at hand")
 	require.Zero(t, handled.Load())
 
 	breaker.open.Store(false)
 	servertest.Eventually(t, func() bool { return handled.Load() == messages }, "all are handled afterwards")
 	require.Zero(t, wrong.Load())
 	b.requireSettled(t, stop)
-	require.Equal(t, int64(messages), breaker.through.Load())
-}
-
-func TestMessageThatFoundTheBreakerOpenIsHandledAgainInPlace(t *testing.T) {
-	t.Parallel()
-	b := newBroker(t)
-	breaker := new(fakeBreaker)
-	attempts := make(chan int, 10)
-	var tries atomic.Int64
-	stop := b.consume(t, Consumer{Breaker: breaker, Handle: func(_ context.Context, d Delivery) error {
-		attempts <- d.Attempt
-		if tries.Add(1) < 5 {
-			return ErrBreakerOpen
-		}
-		return nil
-	}})
-	b.put(t, amqp.Publishing{})
-	for range 5 {
-		require.Equal(t, 1, <-attempts)
-	}
-	b.requireSettled(t, stop)
-	require.Equal(t, int64(5), breaker.through.Load())
+	require.Zero(t, breaker.passed.Load(), "who passed it said so when done")
 }
 
 func TestConsumerStopsWhileTheBreakerIsOpen(t *testing.T) {
@@ -69,7 +48,7 @@ func TestConsumerStopsWhileTheBreakerIsOpen(t *testing.T) {
 	for range 20 {
 		b.put(t, amqp.Publishing{})
 	}
-	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == 4 }, "the others are held")
+	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == 4 }, "the others are prefetched")
 	stop()
 	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == 20 }, "all are back")
 	require.Zero(t, b.depth(t, b.topology.FailedQueue))

@@ -1,0 +1,152 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const apnsURL = "https://api.push.apple.com"
+
+// APNs sends by the Apple Push Notification service, over HTTP/2.
+// https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns
+type APNs struct {
+	url    string // with the path, but for the token
+	topic  string
+	client *http.Client
+	tokens *providerTokens
+}
+
+// NewAPNs sends for the app that topic names, to base or, where that is empty, to Apple's production
+// servers.
+func NewAPNs(key APNsKey, topic, base string) *APNs {
+	if base == "" {
+		base = apnsURL
+	}
+	return &APNs{
+		url: strings.TrimSuffix(base, "/") + "/3/device/", topic: topic,
+		client: newClient(1, onlyHTTP2()), // which carries many requests at once
+		tokens: &providerTokens{key: key},
+	}
+}
+
+// Name implements Provider.
+func (*APNs) Name() string { return "apns" }
+
+// Takes implements Provider.
+func (*APNs) Takes(token string) bool { return isAppleToken(token) }
+
+// isAppleToken knows a token of Apple's by its form: hex, of 32 bytes or more.
+func isAppleToken(token string) bool {
+	return len(token) >= 64 && !strings.ContainsFunc(token, func(r rune) bool {
+		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'f' || r >= 'A' && r <= 'F')
+	})
+}
+
+// Send implements Provider.
+func (p *APNs) Send(ctx context.Context, n Notification) (string, error) {
+	payload, err := apnsPayload(n)
+	if err != nil {
+		return "", err
+	}
+	for renewed := false; ; renewed = true {
+		bearer, err := p.tokens.current()
+		if err != nil {
+			return "", &Away{Cause: err, Everybody: true}
+		}
+		resp, answer, err := p.post(ctx, n, bearer, payload)
+		if err != nil {
+			return "", err
+		}
+		id, reason, err := judgeAPNs(resp, answer)
+		if reason != "ExpiredProviderToken" || renewed {
+			return id, err
+		}
+		p.tokens.drop(bearer) // this clock is not Apple's: once more, with a fresh one
+	}
+}
+
+func (p *APNs) post(ctx context.Context, n Notification, bearer string, payload []byte) (*http.Response, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+url.PathEscape(n.Token), bytes.NewReader(payload))
+	if err != nil {
+		return nil, nil, &Away{Cause: err}
+	}
+	priority := "5"
+	if n.Priority >= highPriority {
+		priority = "10"
+	}
+	for name, value := range map[string]string{
+		"Authorization": "bearer " + bearer, "Content-Type": "application/json",
+		"apns-topic": p.topic, "apns-push-type": "alert", "apns-priority": priority, "apns-collapse-id": collapseID(n.RequestID),
+	} {
+		req.Header.Set(name, value)
+	}
+	return exchange(p.client, req)
+}
+
+// apnsPayload puts the variables beside Apple's own key, as text, as they come by FCM.
+func apnsPayload(n Notification) ([]byte, error) {
+	data, err := texts(n.Data, func(key string) bool { return key == "aps" })
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]any{"aps": map[string]any{"alert": map[string]string{"title": n.Title, "body": n.Body}}}
+	for key, value := range maps.All(data) {
+		all[key] = value
+	}
+	payload, err := json.Marshal(all)
+	if err != nil || len(payload) > maxPayload {
+		return nil, tooLarge(len(payload))
+	}
+	return payload, nil
+}
+
+// judgeAPNs gives Apple's reason too.
+// https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns
+func judgeAPNs(resp *http.Response, answer []byte) (id, reason string, err error) {
+	var fault struct {
+		Reason    string
+		Timestamp int64 // milliseconds since 1970
+	}
+	if resp.StatusCode == http.StatusOK {
+		if id = resp.Header.Get("Apns-Id"); !storable(id, maxProviderID) {
+			id = ""
+		}
+		return id, "", nil
+	}
+	_ = json.Unmarshal(answer, &fault) // then it has no reason
+	if !storable(fault.Reason, maxProviderID) {
+		fault.Reason = ""
+	}
+	refusal := fmt.Errorf("APNs answered %d %s", resp.StatusCode, fault.Reason)
+	switch resp.StatusCode {
+	case http.StatusGone:
+		dead := new(DeadToken)
+		if fault.Timestamp > 0 {
+			since := time.UnixMilli(fault.Timestamp)
+			dead.Since = &since
+		}
+		err = dead
+	case http.StatusTooManyRequests: // to one device, or new tokens of ours
+		err = &Away{Cause: refusal, RetryAfter: max(time.Minute, retryAfter(resp)), Busy: true, Everybody: fault.Reason == "TooManyProviderTokenUpdates"}
+	case http.StatusForbidden: // the key, the team or the topic
+		err = &Away{Cause: refusal, Everybody: true}
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge:
+		err = rejected(refusal.Error())
+		if settings[fault.Reason] {
+			err = &Away{Cause: refusal, Everybody: true}
+		}
+	default:
+		err = &Away{Cause: refusal, RetryAfter: retryAfter(resp)}
+	}
+	return "", fault.Reason, err
+}
+
+// settings are the reasons of a bad request that no message can cause.
+var settings = map[string]bool{"BadTopic": true, "MissingTopic": true, "TopicDisallowed": true, "BadCertificateEnvironment": true}

@@ -1,0 +1,127 @@
+package push
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What the providers behind HTTP have in common.
+
+const (
+	answerWithin = 10 * time.Second // FCM asks for no less
+	idleTimeout  = 90 * time.Second
+	pingAfter    = 15 * time.Second // of silence on an HTTP/2 connection, to notice one that is half dead
+	pingWithin   = 5 * time.Second
+	maxAnswer    = 64 << 10 // bytes of an answer that are read
+
+	maxProviderID = 255
+	maxPayload    = 4096 // bytes, of FCM and of APNs
+	maxCollapseID = 64   // bytes, of APNs
+)
+
+// newClient keeps as many connections open as messages are sent at once.
+func newClient(concurrency int, protocols *http.Protocols) *http.Client {
+	return &http.Client{
+		Timeout: answerWithin,
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, Protocols: protocols,
+			MaxIdleConns: concurrency, MaxIdleConnsPerHost: concurrency, IdleConnTimeout: idleTimeout,
+			HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWithin},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// anyHTTP is HTTP/2 where the other side knows it; onlyHTTP2 is for APNs, which knows nothing else.
+func anyHTTP() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	return p
+}
+
+func onlyHTTP2() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
+// exchange sends req and reads the answer; *Away when there is none.
+func exchange(client *http.Client, req *http.Request) (*http.Response, []byte, error) {
+	resp, err := client.Do(req)
+	if err != nil {
+		silent := true
+		if outer, ok := errors.AsType[*url.Error](err); ok {
+			err, silent = outer.Err, outer.Timeout() // without the URL: its path may be the secret
+		}
+		return nil, nil, &Away{Cause: err, Soon: !silent}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil && resp.StatusCode/100 != 2 { // accepted is accepted, whatever came after
+		return nil, nil, &Away{Cause: err}
+	}
+	return resp, answer, nil
+}
+
+// retryAfter reads RFC 9110 section 10.2.3: seconds or a date.
+func retryAfter(resp *http.Response) time.Duration {
+	value := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, 24*3600)) * time.Second
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(date))
+	}
+	return 0
+}
+
+// collapseID is by what a device knows a notification that it shows already. It is the request_id, or
+// a digest of one that is too long or has what a header may not hold.
+func collapseID(requestID string) string {
+	plain := !strings.ContainsFunc(requestID, func(r rune) bool { return r <= ' ' || r > '~' })
+	if plain && len(requestID) <= maxCollapseID {
+		return requestID
+	}
+	sum := sha256.Sum256([]byte(requestID))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// texts are variables as FCM takes them, all text; what is null is left out. Keys that the provider
+// keeps for itself are refused.
+func texts(variables map[string]any, reserved func(key string) bool) (map[string]string, error) {
+	all := make(map[string]string, len(variables))
+	for key, value := range variables {
+		if reserved(key) {
+			return nil, &Rejected{"reserved_variable", fmt.Sprintf("the provider keeps the variable name %q for itself", key)}
+		}
+		switch value := value.(type) {
+		case nil:
+		case string:
+			all[key] = value
+		case json.Number:
+			all[key] = value.String()
+		default: // a truth value, a list or an object
+			written, err := json.Marshal(value)
+			if err != nil {
+				return nil, rejected(fmt.Sprintf("the variable %q cannot be written as JSON", key))
+			}
+			all[key] = string(written)
+		}
+	}
+	return all, nil
+}
+
+func tooLarge(bytes int) *Rejected {
+	return &Rejected{"payload_too_large", fmt.Sprintf("title, body and variables have %d bytes; accepted: %d", bytes, maxPayload)}
+}

@@ -1,0 +1,139 @@
+package push
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
+
+	"user-service/messaging"
+	"user-service/platform/correlation"
+)
+
+const (
+	renderWithin = 5 * time.Second
+	renderPath   = "/api/v1/templates/render"
+)
+
+// TemplateService has another service make the texts.
+type TemplateService struct {
+	url    string
+	client *http.Client
+}
+
+// NewTemplateService asks at base, and keeps as many connections open as texts are made at once.
+func NewTemplateService(base string, concurrency int) *TemplateService {
+	client := newClient(concurrency, anyHTTP())
+	client.Timeout = renderWithin
+	return &TemplateService{strings.TrimSuffix(base, "/") + renderPath, client}
+}
+
+// rendered are its texts, behind a breaker and with those of the last minute at hand.
+type rendered struct {
+	service *TemplateService
+	breaker *breaker
+	recent  *recentTexts
+	asking  singleflight.Group
+}
+
+func newRendered(s *TemplateService, attempts int, log *slog.Logger) *rendered {
+	return &rendered{service: s, breaker: newBreaker("template-service", attempts, log), recent: newRecentTexts()}
+}
+
+func (r *rendered) breakers() []*breaker { return []*breaker{r.breaker} }
+
+func (r *rendered) collectors() []prometheus.Collector { return r.breaker.collectors() }
+
+type renderRequest struct {
+	TemplateID string         `json:"template_id"`
+	Language   string         `json:"language,omitempty"`
+	Variables  map[string]any `json:"variables"`
+}
+
+// render implements texter. Who wants the same text at the same time gets it of one request.
+func (r *rendered) render(ctx context.Context, code, language string, variables map[string]any) (Text, error) {
+	if variables == nil {
+		variables = map[string]any{}
+	}
+	body, err := json.Marshal(renderRequest{code, language, variables})
+	if err != nil {
+		return Text{}, &messaging.Permanent{Reason: "template_failed", Detail: "the variables cannot be written as JSON"}
+	}
+	key := sha256.Sum256(body)
+	if text, known := r.recent.get(key, time.Now()); known {
+		return text, nil
+	}
+	made, err, _ := r.asking.Do(string(key[:]), func() (any, error) {
+		var text Text
+		ctx := context.WithoutCancel(ctx) // others wait for it too; the client has a timeout
+		err := quickly(ctx, func() error {
+			return r.breaker.try(func() (err error) {
+				text, err = r.service.ask(ctx, code, body)
+				return err
+			})
+		})
+		if err == nil {
+			r.recent.put(key, text, time.Now())
+		}
+		return text, err
+	})
+	text, _ := made.(Text)
+	return text, err
+}
+
+func (s *TemplateService) ask(ctx context.Context, code string, body []byte) (Text, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
+	if err != nil {
+		return Text{}, &Away{Cause: err}
+	}
+	ids := correlation.From(ctx)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(correlation.Header, ids.Correlation)
+	if ids.Traceparent != "" {
+		req.Header.Set(correlation.TraceHeader, ids.Traceparent)
+	}
+	resp, answer, err := exchange(s.client, req)
+	if err != nil {
+		return Text{}, err
+	}
+	return judgeRender(resp, answer, code)
+}
+
+// judgeRender takes a refusal that is not about this template or these variables for a fault of the
+// settings, which an operator can mend.
+func judgeRender(resp *http.Response, answer []byte, code string) (Text, error) {
+	var reply struct {
+		Message, Detail string
+		Data            struct {
+			Title, Subject, Body string
+			BodyText             string `json:"body_text"`
+		}
+	}
+	err := json.Unmarshal(answer, &reply)
+	refusal := fmt.Errorf("the template service answered %d", resp.StatusCode)
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusCreated:
+		text := Text{cmp.Or(reply.Data.Title, reply.Data.Subject), cmp.Or(reply.Data.Body, reply.Data.BodyText)}
+		if err != nil || text == (Text{}) {
+			return Text{}, &Away{Cause: errors.New("the template service answered without data.title and data.body")}
+		}
+		return text, nil
+	case http.StatusNotFound:
+		return Text{}, &Rejected{"unknown_template", fmt.Sprintf("the template service knows no template %q", code)}
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+		return Text{}, &Rejected{"template_failed", refusal.Error() + ": " + cmp.Or(reply.Message, reply.Detail, "no reason given")}
+	case http.StatusTooManyRequests:
+		return Text{}, &Away{Cause: refusal, RetryAfter: retryAfter(resp), Busy: true}
+	}
+	return Text{}, &Away{Cause: refusal, RetryAfter: retryAfter(resp)}
+}
