@@ -32,3 +32,19 @@ func (r outboxRow) cloudEvent() ([]byte, error) {
 		Traceparent: r.Traceparent, Sequence: fmt.Sprintf("%010d", r.Sequence), Data: r.Data,
 	})
 }
+
+// Told is a domain event as a queue brings it.
+type Told struct {
+	Type string
+	Time time.Time
+	Data json.RawMessage
+}
+
+// ReadEvent gives the event that a message is; Permanent `malformed` when it is none.
+func ReadEvent(d Delivery) (Told, error) {
+	var e cloudEvent
+	if err := json.Unmarshal(d.Body, &e); err != nil || e.Type == "" {
+		return Told{}, &Permanent{Reason: "malformed", Detail: "the body is no event in the JSON format of CloudEvents"}
+	}
+	return Told{e.Type, e.Time, e.Data}, nil
+}

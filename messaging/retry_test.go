@@ -114,6 +114,27 @@ func TestOutageOfOursIsNoAttempt(t *testing.T) {
 	}
 }
 
+func TestWaitsAreSpreadAndNeverShorterThanTheirStep(t *testing.T) {
+	t.Parallel()
+	seen := map[time.Duration]bool{}
+	for range 100 {
+		wait := jittered(10 * time.Second)
+		require.GreaterOrEqual(t, wait, 10*time.Second)
+		require.LessOrEqual(t, wait, longest(10*time.Second))
+		seen[wait] = true
+	}
+	require.Greater(t, len(seen), 10)
+
+	b := newBroker(t, time.Hour)
+	stop := b.consume(t, Consumer{Handle: func(context.Context, Delivery) error { return errors.New("for now") }})
+	for range 2 {
+		b.put(t, amqp.Publishing{})
+	}
+	first, second := b.take(t, b.topology.RetryQueue("push.queue", time.Hour)), b.take(t, b.topology.RetryQueue("push.queue", time.Hour))
+	require.NotEqual(t, first.Expiration, second.Expiration)
+	stop()
+}
+
 func TestRetryIsPlannedByTheStepsAndByWhatTheOtherSideAsks(t *testing.T) {
 	t.Parallel()
 	const quick, slow, slower = 10 * time.Second, time.Minute, 10 * time.Minute

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"user-service/messaging/events"
 )
 
 // Names that siblings share, CONTRACT "Messages".
@@ -23,6 +26,14 @@ const (
 // email.queue, where other producers' mails are too.
 const MailQueue = "user-service.email"
 
+// StatusQueue holds what became of push messages until the gateway has been told, when
+// Topology.TellsStatus says so. It is gone when nobody has consumed it for statusKept: after the setting
+// is taken back it must not grow for ever.
+const (
+	StatusQueue = "user-service.status"
+	statusKept  = 7 * 24 * time.Hour
+)
+
 // Topology is what must be there before anything is published or consumed. It is declared on every
 // new connection, so a broker that lost it gets it back.
 type Topology struct {
@@ -33,6 +44,7 @@ type Topology struct {
 	FailedQueue string
 	RetrySteps  []time.Duration
 	OwnMail     bool // mails go to MailQueue instead of email.queue
+	TellsStatus bool // outcomes of push messages go to StatusQueue too
 
 	// Logged holds what was already said of things that are declared otherwise. Share it between
 	// connections.
@@ -49,10 +61,14 @@ func (t Topology) mailRoute() (exchange, key string) {
 
 // Consumed are the queues this service takes messages from.
 func (t Topology) Consumed() []string {
+	all := []string{t.PushQueue}
 	if t.OwnMail {
-		return []string{t.PushQueue, MailQueue}
+		all = append(all, MailQueue)
 	}
-	return []string{t.PushQueue}
+	if t.TellsStatus {
+		all = append(all, StatusQueue)
+	}
+	return all
 }
 
 // RetryQueue is the queue that gives a message back to queue after step.
@@ -112,6 +128,14 @@ func (t Topology) Declare(conn *amqp.Connection, log *slog.Logger) error {
 	}
 	if t.OwnMail {
 		wanted = append(wanted, queue(MailQueue, work))
+	}
+	if t.TellsStatus {
+		args := maps.Clone(work)
+		args["x-expires"] = statusKept.Milliseconds()
+		wanted = append(wanted, queue(StatusQueue, args))
+		for _, event := range []events.Event{events.PushSent{}, events.PushSkipped{}, events.PushFailed{}} {
+			wanted = append(wanted, binding(StatusQueue, event.Type(), t.Events))
+		}
 	}
 	for _, name := range t.Consumed() {
 		for _, step := range t.RetrySteps {

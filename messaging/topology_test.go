@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -31,7 +32,7 @@ func TestTopologyIsTheContracts(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t, 10*time.Second, time.Minute, 10*time.Minute, time.Hour)
 	b.requireTopology(t)
-	b.topology.OwnMail = true
+	b.topology.OwnMail, b.topology.TellsStatus = true, true
 	require.NoError(t, b.topology.Declare(dial(t, b.url), silent))
 	b.requireTopology(t)
 }
@@ -50,6 +51,18 @@ func (b *broker) requireTopology(t *testing.T) {
 	retried := map[string]string{"push.queue": "push.retry."}
 	if b.topology.OwnMail {
 		wanted[MailQueue], retried[MailQueue] = work, "user-service.email.retry."
+	}
+	bound := map[string]bool{
+		"notifications.direct email email.queue": true, "notifications.direct push push.queue": true,
+		"notifications.dlx failed failed.queue": true,
+	}
+	if b.topology.TellsStatus {
+		status := maps.Clone(work)
+		status["x-expires"] = float64(7 * 24 * 3_600_000)
+		wanted[StatusQueue], retried[StatusQueue] = status, "user-service.status.retry."
+		for _, event := range []string{"sent", "skipped", "failed"} {
+			bound["user.events push."+event+" "+StatusQueue] = true
+		}
 	}
 	for queue, prefix := range retried {
 		for step, milliseconds := range map[string]float64{"10s": 11_000, "1m": 66_000, "10m": 660_000, "1h": 3_960_000} {
@@ -81,10 +94,7 @@ func (b *broker) requireTopology(t *testing.T) {
 			got[binding.Source+" "+binding.RoutingKey+" "+binding.Destination] = true
 		}
 	}
-	require.Equal(t, map[string]bool{
-		"notifications.direct email email.queue": true, "notifications.direct push push.queue": true,
-		"notifications.dlx failed failed.queue": true,
-	}, got)
+	require.Equal(t, bound, got)
 }
 
 func TestQueueDeclaredOtherwiseIsUsedAsItIs(t *testing.T) {

@@ -41,7 +41,8 @@ const (
 	flushWithin  = 2 * time.Second  // for the last spans, after that
 	databaseWait = 20 * time.Second // for a database that starts together with the service
 
-	mailsAtOnce = 8 // connections to the mail server: many servers take few from one client
+	mailsAtOnce    = 8 // connections to the mail server: many servers take few from one client
+	statusesAtOnce = 8
 )
 
 // app is the whole service on one page: every part, and who gets which.
@@ -117,7 +118,7 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 func (c config) topology() messaging.Topology {
 	return messaging.Topology{
 		Exchange: c.Exchange, DLX: c.DLX, Events: c.Events, PushQueue: c.PushQueue, FailedQueue: c.FailedQueue,
-		RetrySteps: c.PushRetrySteps, OwnMail: c.EmailTransport != "queue", Logged: new(sync.Map),
+		RetrySteps: c.PushRetrySteps, OwnMail: c.EmailTransport != "queue", TellsStatus: c.StatusWebhookURL != "", Logged: new(sync.Map),
 	}
 }
 
@@ -278,7 +279,8 @@ func (a *app) flush(ctx context.Context) {
 // sweep removes replies to requests that may not be repeated any more.
 func (a *app) sweep(ctx context.Context) error { return a.replies.Run(ctx, a.log) }
 
-// consumers are of push.queue and, where no Email Service sends the mails, of the service's own.
+// consumers are of push.queue, where no Email Service sends the mails of the service's own, and where a
+// gateway wants to know of what became of push messages.
 func (a *app) consumers(publisher *messaging.Publisher) []messaging.Consumer {
 	all := []messaging.Consumer{{
 		Queue: a.topology.PushQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
@@ -291,6 +293,16 @@ func (a *app) consumers(publisher *messaging.Publisher) []messaging.Consumer {
 			Queue: messaging.MailQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
 			Prefetch: 2 * mailsAtOnce, Concurrency: mailsAtOnce,
 			Handle: auth.Mailer{Sender: a.config.mailSender(a.root), Log: a.root}.Handle,
+			Tracer: a.tracer, Active: &a.consuming, Log: a.root, Registry: a.registry,
+		})
+	}
+	if a.topology.TellsStatus {
+		gateway := push.NewGateway(a.config.StatusWebhookURL, statusesAtOnce, len(a.config.PushRetrySteps)+1, a.root)
+		a.registry.MustRegister(gateway.Collectors()...)
+		all = append(all, messaging.Consumer{
+			Queue: messaging.StatusQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
+			Prefetch: 2 * statusesAtOnce, Concurrency: statusesAtOnce,
+			Handle: gateway.Handle, Breaker: gateway.Breaker(),
 			Tracer: a.tracer, Active: &a.consuming, Log: a.root, Registry: a.registry,
 		})
 	}

@@ -63,6 +63,7 @@ type config struct {
 	TemplateDir        string // none: the built-in templates only
 	TemplateServiceURL string // none: this service's own templates
 	Providers          pushProviders
+	StatusWebhookURL   string // none: nobody wants to be told
 	PushConcurrency    int
 	PushPrefetch       int
 	PushRetrySteps     []time.Duration
@@ -153,6 +154,7 @@ func readBroker(e *environment, c *config) {
 	c.Events = e.text("RABBITMQ_EVENTS_EXCHANGE", "user.events")
 	c.PushRetrySteps = e.steps("PUSH_RETRY_STEPS", "10s,1m,10m,1h")
 	c.EmailTransport = e.oneOf("EMAIL_TRANSPORT", "queue", "queue", "smtp", "log")
+	c.StatusWebhookURL = e.optionalURL("STATUS_WEBHOOK_URL", "http", "https")
 }
 
 // parsed reads what cannot be done without. The errors of parse must not show a secret.

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"user-service/modules/auth"
+	"user-service/platform/servertest"
 )
 
 // setOnly sets these variables and empties every other one that the service reads.
@@ -23,7 +24,8 @@ func setOnly(t *testing.T, variables map[string]string) {
 	for name := range strings.FieldsSeq(`SECRET_KEY DEBUG LOG_LEVEL PORT METRICS_PORT DATABASE_URL DB_NAME DB_USER DB_PASSWORD DB_HOST DB_PORT
 		REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_CACHE_TTL RABBITMQ_URL RABBITMQ_HOST RABBITMQ_PORT RABBITMQ_USER
 		RABBITMQ_PASSWORD RABBITMQ_VHOST RABBITMQ_USE_SSL RABBITMQ_EXCHANGE RABBITMQ_QUEUE_PUSH RABBITMQ_DLX_EXCHANGE RABBITMQ_FAILED_QUEUE
-		RABBITMQ_EVENTS_EXCHANGE JWT_ACCESS_TOKEN_LIFETIME JWT_REFRESH_TOKEN_LIFETIME JWT_PRIVATE_KEYS PUSH_PROVIDER PUSH_WEBHOOK_URL PUSH_CONCURRENCY
+		RABBITMQ_EVENTS_EXCHANGE JWT_ACCESS_TOKEN_LIFETIME JWT_REFRESH_TOKEN_LIFETIME JWT_PRIVATE_KEYS PUSH_PROVIDER PUSH_WEBHOOK_URL FCM_CREDENTIALS FCM_BASE_URL APNS_KEY_FILE APNS_KEY_ID APNS_TEAM_ID APNS_TOPIC APNS_BASE_URL
+		TEMPLATE_DIR TEMPLATE_SERVICE_URL STATUS_WEBHOOK_URL PUSH_CONCURRENCY
 		PUSH_PREFETCH PUSH_RETRY_STEPS TEMPLATE_DIR MIGRATE_ON_START EMAIL_TRANSPORT EMAIL_FROM SMTP_URL PUBLIC_URL RATE_LIMIT TRUSTED_PROXIES
 		PPROF OTEL_SDK_DISABLED OTEL_TRACES_EXPORTER OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 		OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_TRACES_PROTOCOL OTEL_TRACES_SAMPLER OTEL_TRACES_SAMPLER_ARG
@@ -74,7 +76,7 @@ func TestEveryFaultIsToldAtOnceByItsVariableAndWithoutSecrets(t *testing.T) {
 		"SECRET_KEY": "short-secret", "PORT": "http", "DB_PORT": "0", "REDIS_URL": "http://:hidden@host", "RABBITMQ_URL": "amqp://user:hidden@",
 		"DEBUG": "perhaps", "LOG_LEVEL": "LOUD", "PUSH_PROVIDER": "pigeon", "PUSH_RETRY_STEPS": "1m,10s", "JWT_ACCESS_TOKEN_LIFETIME": "-1",
 		"PUSH_PREFETCH": "99999999999999999999", "EMAIL_TRANSPORT": "pigeon", "PUBLIC_URL": "https://example.com/?token=hidden",
-		"PPROF": "perhaps", "OTEL_TRACES_EXPORTER": "zipkin",
+		"PPROF": "perhaps", "OTEL_TRACES_EXPORTER": "zipkin", "TEMPLATE_SERVICE_URL": "templates:80", "STATUS_WEBHOOK_URL": "ftp://gateway/?hidden",
 		"RATE_LIMIT": "sometimes", "TRUSTED_PROXIES": "10.0.0.0/8,10.0.0.0/33",
 		"ALLOWED_HOSTS": "https://example.com", "CORS_ALLOWED_ORIGINS": "example.com", "ALLOW_TEST_NOTIFICATION_ENDPOINT": "perhaps",
 	})
@@ -84,11 +86,11 @@ func TestEveryFaultIsToldAtOnceByItsVariableAndWithoutSecrets(t *testing.T) {
 		"SECRET_KEY", "PORT", "DB_PORT", "REDIS_URL", "RABBITMQ_URL", "DEBUG", "LOG_LEVEL", "PUSH_PROVIDER", "PUSH_RETRY_STEPS",
 		"JWT_ACCESS_TOKEN_LIFETIME", "PUSH_PREFETCH", "EMAIL_TRANSPORT", "PUBLIC_URL",
 		"RATE_LIMIT", "TRUSTED_PROXIES", "ALLOWED_HOSTS", "CORS_ALLOWED_ORIGINS", "ALLOW_TEST_NOTIFICATION_ENDPOINT",
-		"PPROF", "OTEL_TRACES_EXPORTER",
+		"PPROF", "OTEL_TRACES_EXPORTER", "TEMPLATE_SERVICE_URL", "STATUS_WEBHOOK_URL",
 	} {
 		require.Contains(t, "\n"+all, "\n"+name+" ")
 	}
-	require.Len(t, faults, 20)
+	require.Len(t, faults, 22)
 	for _, fault := range faults {
 		require.Contains(t, fault, "accepted: ")
 		require.NotContains(t, fault, "\n")
@@ -243,4 +245,26 @@ func TestTracesAreMadeWhenTheStandardVariablesAskForThem(t *testing.T) {
 	require.Len(t, faults, 2)
 	require.Contains(t, faults[0], `OTEL_TRACES_SAMPLER is "weird"; accepted: always_on,`)
 	require.Equal(t, `OTEL_TRACES_SAMPLER_ARG is "NaN"; accepted: a number from 0 to 1`, faults[1])
+}
+
+func TestVendorsNeedTheirFilesAndIDs(t *testing.T) {
+	google, apple := servertest.NewFCM(t), servertest.NewAPNs(t)
+	whole := map[string]string{
+		"SECRET_KEY": longSecret, "PUSH_PROVIDER": "fcm,apns", "FCM_CREDENTIALS": google.Credentials,
+		"APNS_KEY_FILE": apple.KeyFile, "APNS_KEY_ID": "KEY1234567", "APNS_TEAM_ID": "TEAM123456", "APNS_TOPIC": "com.example.app",
+	}
+	setOnly(t, whole)
+	c, faults := loadConfig()
+	require.Empty(t, faults)
+	require.Equal(t, []string{"fcm", "apns"}, c.Providers.Names)
+	for name, faulty := range map[string]string{"FCM_CREDENTIALS": apple.KeyFile, "APNS_KEY_FILE": google.Credentials, "APNS_KEY_ID": "", "APNS_TEAM_ID": "", "APNS_TOPIC": ""} {
+		for _, value := range []string{"", faulty} {
+			changed := maps.Clone(whole)
+			changed[name] = value
+			setOnly(t, changed)
+			_, faults = loadConfig()
+			require.Len(t, faults, 1, name)
+			require.Regexp(t, "^"+name+" (is missing|names .*, which (is|holds) no .*); accepted: .+", faults[0])
+		}
+	}
 }

@@ -276,6 +276,12 @@ type fakeProvider struct {
 func newFakeProvider(t testing.TB) *fakeProvider {
 	t.Helper()
 	p := &fakeProvider{}
+	p.start(t)
+	return p
+}
+
+func (p *fakeProvider) start(t testing.TB) {
+	t.Helper()
 	p.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var n map[string]any
 		if json.NewDecoder(r.Body).Decode(&n) != nil {
@@ -294,7 +300,6 @@ func newFakeProvider(t testing.TB) *fakeProvider {
 		_, _ = io.WriteString(w, body)
 	}))
 	t.Cleanup(p.server.Close)
-	return p
 }
 
 func (p *fakeProvider) answers(fn func(n map[string]any) (int, string)) {

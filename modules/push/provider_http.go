@@ -1,6 +1,7 @@
 package push
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -12,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"user-service/platform/correlation"
 )
 
 // What the providers behind HTTP have in common.
@@ -54,6 +57,16 @@ func onlyHTTP2() *http.Protocols {
 	p.SetHTTP2(true)
 	p.SetUnencryptedHTTP2(true)
 	return p
+}
+
+// passOn has the other side, one of ours, go on with the ids of ctx. The body is JSON.
+func passOn(ctx context.Context, req *http.Request) {
+	ids := correlation.From(ctx)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(correlation.Header, ids.Correlation)
+	if ids.Traceparent != "" {
+		req.Header.Set(correlation.TraceHeader, ids.Traceparent)
+	}
 }
 
 // exchange sends req and reads the answer; *Away when there is none.

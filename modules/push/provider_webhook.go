@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-
-	"user-service/platform/correlation"
 )
 
 // WebhookProvider posts notifications to a URL: 2xx is accepted, with an optional {"id"}; 429, 5xx
@@ -48,12 +46,7 @@ func (p *WebhookProvider) Send(ctx context.Context, n Notification) (string, err
 	if err != nil {
 		return "", &Away{Cause: err}
 	}
-	req.Header.Set("Content-Type", "application/json")
-	ids := correlation.From(ctx)
-	req.Header.Set(correlation.Header, ids.Correlation)
-	if ids.Traceparent != "" {
-		req.Header.Set(correlation.TraceHeader, ids.Traceparent)
-	}
+	passOn(ctx, req)
 	resp, answer, err := exchange(p.client, req)
 	if err != nil {
 		return "", err

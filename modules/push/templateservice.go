@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"user-service/messaging"
-	"user-service/platform/correlation"
 )
 
 const (
@@ -96,12 +95,7 @@ func (s *TemplateService) ask(ctx context.Context, code string, body []byte) (Te
 	if err != nil {
 		return Text{}, &Away{Cause: err}
 	}
-	ids := correlation.From(ctx)
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set(correlation.Header, ids.Correlation)
-	if ids.Traceparent != "" {
-		req.Header.Set(correlation.TraceHeader, ids.Traceparent)
-	}
+	passOn(ctx, req)
 	resp, answer, err := exchange(s.client, req)
 	if err != nil {
 		return Text{}, err

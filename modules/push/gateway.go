@@ -1,0 +1,88 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"user-service/messaging"
+	"user-service/messaging/events"
+)
+
+// Gateway is a sibling that wants to be told what became of push messages. It learns of them from the
+// push.* events, which left by the outbox, so that none is missed.
+type Gateway struct {
+	url     string
+	client  *http.Client
+	breaker *breaker
+}
+
+// NewGateway posts to address. attempts is how often it may refuse to take what it is told.
+func NewGateway(address string, concurrency, attempts int, log *slog.Logger) *Gateway {
+	return &Gateway{address, newClient(concurrency, anyHTTP()), newBreaker("status-webhook", attempts, log.With("logger", "push"))}
+}
+
+// Breaker tells the consumer when the gateway is away.
+func (g *Gateway) Breaker() messaging.Breaker { return gate{providers: []*breaker{g.breaker}} }
+
+// Collectors give the state of its breaker.
+func (g *Gateway) Collectors() []prometheus.Collector { return g.breaker.collectors() }
+
+// statusReport is what the gateway is told.
+type statusReport struct {
+	NotificationID string    `json:"notification_id"`
+	Status         string    `json:"status"` // delivered or failed
+	Timestamp      time.Time `json:"timestamp"`
+	Error          *string   `json:"error"` // why it failed
+}
+
+// Handle tells one event.
+func (g *Gateway) Handle(ctx context.Context, d messaging.Delivery) error {
+	event, err := messaging.ReadEvent(d)
+	if err != nil {
+		return err
+	}
+	var became events.PushOutcome
+	if err := json.Unmarshal(event.Data, &became); err != nil || became.RequestID == "" {
+		return &messaging.Permanent{Reason: "malformed", Detail: "the event is not of a push message"}
+	}
+	told := statusReport{NotificationID: became.RequestID, Status: "delivered", Timestamp: event.Time}
+	if event.Type != (events.PushSent{}).Type() { // skipped is not delivered, and will not be
+		told.Status, told.Error = "failed", &became.Reason
+	}
+	body, err := json.Marshal(told)
+	if err != nil {
+		return fmt.Errorf("write a status: %w", err)
+	}
+	return asMessage(quickly(ctx, func() error {
+		return g.breaker.try(func() error { return g.post(ctx, body) })
+	}))
+}
+
+func (g *Gateway) post(ctx context.Context, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url, bytes.NewReader(body))
+	if err != nil {
+		return &Away{Cause: err}
+	}
+	passOn(ctx, req)
+	resp, _, err := exchange(g.client, req)
+	if err != nil {
+		return err
+	}
+	refusal := fmt.Errorf("the gateway answered %d", resp.StatusCode)
+	switch status := resp.StatusCode; {
+	case status/100 == 2:
+		return nil
+	case status == http.StatusTooManyRequests:
+		return &Away{Cause: refusal, RetryAfter: retryAfter(resp), Busy: true}
+	case status == http.StatusBadRequest, status == http.StatusNotFound, status == http.StatusGone, status == http.StatusUnprocessableEntity:
+		return &Rejected{"status_rejected", refusal.Error()}
+	}
+	return &Away{Cause: refusal, RetryAfter: retryAfter(resp)}
+}
