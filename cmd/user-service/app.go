@@ -51,8 +51,6 @@ type app struct {
 	roles    roles
 	root     *slog.Logger // for the parts, which add their names
 	log      *slog.Logger
-	topology messaging.Topology
-	publish  *messaging.Connection
 	consume  *messaging.Connection
 	replies  *idempotency.Store
 	router   *web.Router
@@ -69,6 +67,8 @@ type core struct {
 	config      config
 	db          *postgres.DB
 	cache       *cache.Cache
+	topology    messaging.Topology
+	publish     *messaging.Connection // connected by run
 	outbox      *messaging.Outbox
 	bus         *messaging.Bus
 	limiter     *ratelimit.Limiter // nil: everybody may ask as often as they like
@@ -103,10 +103,13 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 	}, log)
 	k.profile = profile.New(k.db, k.bus, k.cache)
 	k.preferences = preferences.New(k.db, k.bus, k.cache)
+	k.topology = c.topology()
+	k.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", k.topology, log)
 	deliveries, err := c.deliveries(log)
 	if err != nil {
 		return nil, err
 	}
+	deliveries.Failed = messaging.FailedQueue{Connection: k.publish, Publisher: messaging.NewPublisher(k.publish), Topology: k.topology}
 	k.push = push.New(k.db, k.bus, k.cache, deliveries, log)
 	// In this order followers run, and lock their rows: what begins in one module goes on in later ones.
 	for _, module := range []interface{ Subscribe() }{k.auth, k.preferences, k.profile, k.push} {
@@ -165,8 +168,6 @@ func newApp(ctx context.Context, c config, connections int, parts roles, log *sl
 		return nil, err
 	}
 
-	a.topology = c.topology()
-	a.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", a.topology, log)
 	a.consume = messaging.NewConnection(c.RabbitMQURL, "user-service consume", a.topology, log)
 	a.registry.MustRegister(messaging.QueueDepths(a.publish, a.topology))
 

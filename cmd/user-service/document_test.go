@@ -239,6 +239,7 @@ func TestEveryOperationAnswersAsItsDocumentSays(t *testing.T) {
 	}, "a notification on record")
 	d.json("GET", "/api/v1/notifications/?status=skipped", admin.AccessToken, nil)
 	d.json("GET", "/api/v1/users/notifications/", token, nil)
+	d.json("POST", "/api/v1/notifications/failed/requeue/", admin.AccessToken, map[string]any{"all": true, "dry_run": true})
 	d.json("GET", "/api/v1/users/"+k.id()+"/activity/", admin.AccessToken, nil)
 	d.json("PATCH", "/api/v1/users/"+k.id()+"/", admin.AccessToken, map[string]any{"is_staff": false})
 	for _, below := range []string{"", "preferences/", "contact/?type=email", "contact/?type=push", "push-token/"} {

@@ -2,10 +2,7 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,9 +34,8 @@ type failedFilter struct {
 	OlderThan time.Duration `help:"Only those that failed longer ago, as in 90m or 24h." placeholder:"DURATION"`
 }
 
-func (f failedFilter) takes(letter messaging.DeadLetter, what push.Described) bool {
-	return (f.Reason == "" || f.Reason == letter.Reason) && (f.Template == "" || f.Template == what.TemplateCode) &&
-		(f.OlderThan == 0 || (!letter.FailedAt.IsZero() && time.Since(letter.FailedAt) > f.OlderThan))
+func (f failedFilter) choice() push.Choice {
+	return push.Choice{Reason: f.Reason, Template: f.Template, OlderThan: f.OlderThan}
 }
 
 type (
@@ -67,11 +63,11 @@ func (f failedList) Run(ctx context.Context) error {
 	err := withFailedQueue(ctx, func(queue messaging.FailedQueue) error {
 		return queue.Walk(ctx, func(n, of int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
 			seen, all = n, of
-			if what := push.Describe(letter.Delivery); f.takes(letter, what) {
+			if what := describe(letter); f.choice().Takes(letter, what) {
 				if listed++; listed == 1 {
 					_, _ = fmt.Fprintln(table, "ID\tREASON\tTEMPLATE\tQUEUE\tATTEMPTS\tFAILED\tDETAIL")
 				}
-				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", idOf(letter, what), printable(letter.Reason, 40), printable(what.TemplateCode, 40),
+				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", what.ID, printable(letter.Reason, 40), printable(what.TemplateCode, 40),
 					printable(letter.Queue, 40), letter.Attempt, whenKnown(letter.FailedAt), printable(letter.Detail, 80))
 			}
 			return messaging.Keep, listed < f.Limit
@@ -83,7 +79,10 @@ func (f failedList) Run(ctx context.Context) error {
 	if seen < all {
 		defer fmt.Fprintf(os.Stderr, "%d more are in the queue; --limit shows more of them.\n", all-seen)
 	}
-	if listed == 0 {
+	switch {
+	case all == 0:
+		fmt.Fprintln(os.Stderr, "The failed queue is empty.")
+	case listed == 0:
 		fmt.Fprintf(os.Stderr, "None of the %d messages in the failed queue is one of these.\n", all)
 	}
 	return table.Flush()
@@ -94,8 +93,8 @@ func (f failedShow) Run(ctx context.Context) error {
 	found := false
 	err := withFailedQueue(ctx, func(queue messaging.FailedQueue) error {
 		return queue.Walk(ctx, func(_, _ int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
-			what := push.Describe(letter.Delivery)
-			if found = idOf(letter, what) == f.ID; found {
+			what := describe(letter)
+			if found = what.ID == f.ID; found {
 				show(letter, what)
 			}
 			return messaging.Keep, !found
@@ -110,7 +109,7 @@ func (f failedShow) Run(ctx context.Context) error {
 func show(letter messaging.DeadLetter, what push.Described) {
 	table := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"id", idOf(letter, what)}, {"user", what.UserID}, {"template", what.TemplateCode}, {"reason", letter.Reason}, {"detail", letter.Detail},
+		{"id", what.ID}, {"user", what.UserID}, {"template", what.TemplateCode}, {"reason", letter.Reason}, {"detail", letter.Detail},
 		{"queue", letter.Queue}, {"attempts", fmt.Sprint(letter.Attempt)}, {"failed", whenKnown(letter.FailedAt)},
 		{"correlation id", letter.CorrelationID}, {"content type", letter.ContentType},
 	} {
@@ -137,7 +136,9 @@ func (f failedRequeue) Run(ctx context.Context) error {
 func (f failedDrop) Run(ctx context.Context) error { return f.decide(ctx, messaging.Drop, "dropped") }
 
 func (f failedChoice) decide(ctx context.Context, verdict messaging.Verdict, done string) error {
-	if len(f.IDs) == 0 && !f.All && f.failedFilter == (failedFilter{}) {
+	choice := f.choice()
+	choice.IDs = f.IDs
+	if choice.IsEmpty() && !f.All {
 		return errors.New("say which: ids, --reason, --template, --older-than, or --all")
 	}
 	if f.DryRun {
@@ -151,8 +152,7 @@ func (f failedChoice) decide(ctx context.Context, verdict messaging.Verdict, don
 				shown = newProgress(os.Stderr, of, "going through", "messages")
 			}
 			shown.at(n)
-			what := push.Describe(letter.Delivery)
-			if !f.takes(letter, what) || (len(f.IDs) > 0 && !slices.Contains(f.IDs, idOf(letter, what))) {
+			if !choice.Takes(letter, describe(letter)) {
 				return messaging.Keep, true
 			}
 			chosen++
@@ -166,10 +166,11 @@ func (f failedChoice) decide(ctx context.Context, verdict messaging.Verdict, don
 	return err
 }
 
-// idOf is by what an operator names a dead letter; one without any id has a digest of its body.
-func idOf(letter messaging.DeadLetter, what push.Described) string {
-	sum := sha256.Sum256(letter.Body)
-	return printable(cmp.Or(what.RequestID, letter.MessageID, hex.EncodeToString(sum[:6])), 255)
+// describe has an id that a terminal shows and an operator can type.
+func describe(letter messaging.DeadLetter) push.Described {
+	what := push.Describe(letter)
+	what.ID = printable(what.ID, 255)
+	return what
 }
 
 // printable keeps what strangers wrote from the terminal's controls and within one line.

@@ -71,6 +71,54 @@ func TestOperatorsSeeDeadLettersAndGiveThemBack(t *testing.T) {
 	require.Empty(t, s.provider.received("of no template"), "a copy that nobody moved back changes no outcome")
 }
 
+func TestStaffHasFailedNotificationsHandledOnceMore(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i := s.start(t)
+	b := s.broker(t)
+	listening := b.listen()
+	staff, k := s.staff(i), i.register()
+	s.provider.answers(func(map[string]any) (int, string) { return http.StatusBadRequest, "" })
+	for _, id := range []string{"one", "two", "three"} {
+		b.push(pushBody(k.id(), id))
+	}
+	b.push(pushBody(k.id(), "four", func(body map[string]any) { body["template_code"] = "none_such" }))
+	servertest.Eventually(t, func() bool { return len(listening.of(k.id(), "push.failed")) == 4 && b.length("failed.queue") == 4 }, "all have failed")
+	requeue := func(body map[string]any) map[string]any {
+		t.Helper()
+		r := i.call("POST", "/api/v1/notifications/failed/requeue/", staff.AccessToken, body)
+		require.Equal(t, 200, r.Status, "%v", r.Errors)
+		var out map[string]any
+		r.into(t, &out)
+		return out
+	}
+	require.Equal(t, map[string]any{"requeued": 4.0, "looked_at": 4.0, "complete": true}, requeue(map[string]any{"all": true, "dry_run": true}))
+	require.Equal(t, 1.0, requeue(map[string]any{"template_code": "none_such", "dry_run": true})["requeued"])
+	require.Equal(t, 0.0, requeue(map[string]any{"older_than_hours": 1})["requeued"])
+	require.Equal(t, 0.0, requeue(map[string]any{"request_ids": []string{"one"}, "reason": "malformed"})["requeued"])
+	require.Equal(t, 4, b.length("failed.queue"))
+	s.provider.answers(func(map[string]any) (int, string) { return http.StatusOK, "{}" })
+	require.Equal(t, 2.0, requeue(map[string]any{"request_ids": []string{"one", "three"}, "reason": "provider_rejected"})["requeued"])
+	servertest.Eventually(t, func() bool { return len(listening.of(k.id(), "push.sent")) == 2 }, "they are sent after all")
+	require.Equal(t, 2, b.length("failed.queue"))
+
+	for field, body := range map[string]map[string]any{
+		"all": {}, "older_than_hours": {"older_than_hours": 0}, "request_ids": {"request_ids": make([]string, 1001)}, "reason": {"reason": 7},
+	} {
+		r := i.call("POST", "/api/v1/notifications/failed/requeue/", staff.AccessToken, body)
+		require.Equal(t, 400, r.Status, field)
+		require.Contains(t, r.Errors, field)
+	}
+	require.Equal(t, 403, i.call("POST", "/api/v1/notifications/failed/requeue/", k.AccessToken, map[string]any{"all": true}).Status)
+
+	proxy, through := servertest.NewProxy(t, s.config.RabbitMQURL)
+	other := s.start(t, func(c *config) { c.RabbitMQURL = through })
+	proxy.Cut()
+	r := other.call("POST", "/api/v1/notifications/failed/requeue/", staff.AccessToken, map[string]any{"all": true})
+	require.Equal(t, 503, r.Status)
+	require.NotEmpty(t, r.Header.Get("Retry-After"))
+}
+
 func TestOperatorsAreToldThatTheBrokerIsAway(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)

@@ -195,12 +195,3 @@ func storable(text string, limit int) bool {
 	return len(text) <= limit && utf8.ValidString(text) &&
 		!strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f })
 }
-
-// Described is what can be read of a message, whatever is wrong with it.
-type Described struct{ RequestID, UserID, TemplateCode string }
-
-// Describe reads a message for an operator.
-func Describe(d messaging.Delivery) Described {
-	m, _ := parse(d)
-	return Described{m.RequestID, m.UserID, m.TemplateCode}
-}

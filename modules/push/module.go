@@ -2,7 +2,7 @@
 //
 //	Owns:      schema push
 //	Serves:    GET /users/notifications/, GET /notifications/, GET /notifications/{request_id}/,
-//	           POST /notifications/test/
+//	           POST /notifications/test/, POST /notifications/failed/requeue/
 //	Handles:   AddRecipients
 //	Sends:     DescribeUser, ForgetPushToken, SendPush
 //	Publishes: PushSent, PushSkipped, PushFailed
@@ -32,6 +32,7 @@ type Module struct {
 	store     store
 	templates texter
 	providers []*guarded
+	failed    messaging.FailedQueue
 	metrics   metrics
 	log       *slog.Logger
 }
@@ -41,8 +42,9 @@ type Settings struct {
 	Providers   []Provider // the first takes the tokens that none knows by their form
 	Templates   Templates
 	Service     *TemplateService // nil: Templates give the texts
-	Attempts    int              // how often a message may fail
-	Concurrency int              // messages in the works at once
+	Failed      messaging.FailedQueue
+	Attempts    int // how often a message may fail
+	Concurrency int // messages in the works at once
 }
 
 // New wires the module.
@@ -51,7 +53,7 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, s Settings, lo
 	figures := newMetrics()
 	m := &Module{
 		db: db, bus: bus, cache: cache, store: store{db}, templates: s.Templates, metrics: figures, log: log,
-		providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
+		failed: s.Failed, providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
 	}
 	if s.Service != nil {
 		m.templates = newRendered(s.Service, s.Attempts, log)
@@ -74,6 +76,7 @@ func (m *Module) Routes(r *web.Router, trials bool) {
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/users/notifications/", Summary: "List one's own notifications", Access: web.Bearer, Message: "These are your notifications."}, m.listOwn)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/notifications/", Summary: "List notifications", Access: web.Staff, Message: "These are the notifications."}, m.list)
 	web.Handle(r, web.Endpoint{Method: "GET", Path: "/notifications/{request_id}/", Summary: "Show what became of a notification", Faults: []*fault.Fault{errNoSuchDelivery}, Access: web.Staff, Message: "This is what became of the notification."}, m.showDelivery)
+	web.Handle(r, web.Endpoint{Method: "POST", Path: "/notifications/failed/requeue/", Summary: "Have failed notifications be handled once more", Access: web.Staff, Message: "The failed notifications have been looked through."}, m.giveBackFailed)
 	if trials {
 		web.Handle(r, web.Endpoint{Method: "POST", Path: "/notifications/test/", Summary: "Send oneself a notification, where that is allowed", Faults: []*fault.Fault{web.ErrNoSuchAddress}, Access: web.Bearer, Status: http.StatusAccepted, Message: "A notification is on its way to you."}, m.try)
 	} else {
