@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"user-service/cmd/localstack/servers"
+	"user-service/platform/postgres"
+	"user-service/platform/servertest"
+)
+
+// How long and how hard is for whoever runs these by hand; the defaults are for every day.
+var (
+	chaosMessages = flag.Int("chaos.messages", 1500, "push messages that must survive")
+	chaosKills    = flag.Int("chaos.kills", 2, "how often the service is killed")
+	outageLasts   = flag.Duration("outage.lasts", 5*time.Second, "how long the provider is away")
+)
+
+// crashing is a stack whose servers can be killed.
+type crashing struct {
+	*stack
+	postgres, rabbitmq *servers.Instance
+}
+
+func newCrashing(t *testing.T) crashing {
+	t.Helper()
+	s := newStack(t)
+	own := func(start func(context.Context, servers.Options) (*servers.Instance, error)) *servers.Instance {
+		i, err := start(t.Context(), servers.Options{Dir: t.TempDir()})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, i.Remove()) })
+		return i
+	}
+	c := crashing{s, own(servers.StartPostgres), own(servers.StartRabbitMQ)}
+	s.config.DatabaseURL, s.config.RabbitMQURL = c.postgres.URL, c.rabbitmq.URL
+	return c
+}
+
+// flaky is an APNs that fails three of ten requests, each in one of several ways, or all.
+type flaky struct {
+	url     string
+	keyFile string
+	down    atomic.Bool
+	asked   atomic.Int64
+
+	mu       sync.Mutex
+	accepted map[string]int // by collapse id
+}
+
+func newFlaky(t *testing.T) *flaky {
+	t.Helper()
+	f := &flaky{accepted: map[string]int{}, keyFile: servertest.NewAPNs(t).KeyFile}
+	server := httptest.NewUnstartedServer(f)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	t.Cleanup(server.Close)
+	f.url = server.URL
+	return f
+}
+
+func (f *flaky) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	f.asked.Add(1)
+	if f.down.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	switch dice := rand.IntN(20); {
+	case dice < 3:
+		w.WriteHeader(http.StatusInternalServerError)
+	case dice < 5:
+		w.WriteHeader(http.StatusServiceUnavailable)
+	case dice < 6:
+		panic(http.ErrAbortHandler) // the connection breaks
+	default:
+		f.mu.Lock()
+		f.accepted[req.Header.Get("Apns-Collapse-Id")]++
+		f.mu.Unlock()
+	}
+}
+
+func (f *flaky) count() (messages, duplicates int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, times := range f.accepted {
+		messages++
+		duplicates += times - 1
+	}
+	return messages, duplicates
+}
+
+func (f *flaky) environment() []string {
+	return []string{
+		"PUSH_PROVIDER=apns", "APNS_KEY_FILE=" + f.keyFile, "APNS_KEY_ID=KEY1234567", "APNS_TEAM_ID=TEAM123456",
+		"APNS_TOPIC=com.example.app", "APNS_BASE_URL=" + f.url, "MIGRATE_ON_START=true", "LOG_LEVEL=ERROR",
+		"PUSH_RETRY_STEPS=1s,2s,3s,4s,5s,6s,7s,8s,9s",
+	}
+}
+
+// recipients are users who exist for push alone.
+func recipients(t *testing.T, db *postgres.DB, n int) (ids []string) {
+	t.Helper()
+	require.NoError(t, db.Select(t.Context(), &ids, `
+		INSERT INTO push.recipients (user_id, push_token, push_allowed)
+		SELECT gen_random_uuid(), repeat(md5(n::text), 2), true FROM generate_series(1, $1) AS n RETURNING user_id::text`, n))
+	return ids
+}
+
+// pushAll publishes so many messages, each with an id of its own, in turns to these users.
+func pushAll(t *testing.T, url string, users []string, n int) {
+	t.Helper()
+	conn, err := amqp.Dial(url)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	require.NoError(t, ch.Confirm(false))
+	var last *amqp.DeferredConfirmation
+	for i := range n {
+		message := pushBody(users[i%len(users)], fmt.Sprintf("chaos-%d", i))
+		message.DeliveryMode = amqp.Persistent
+		last, err = ch.PublishWithDeferredConfirm("notifications.direct", "push", true, false, message)
+		require.NoError(t, err)
+	}
+	require.True(t, last.Wait())
+}
+
+// told reads the events of a queue that gathered them: how many outcomes each request was told to have.
+func told(t *testing.T, url, queue string) map[string]map[string]bool {
+	t.Helper()
+	conn, err := amqp.Dial(url)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	outcomes := map[string]map[string]bool{}
+	for {
+		d, there, err := ch.Get(queue, true)
+		require.NoError(t, err)
+		if !there {
+			return outcomes
+		}
+		var e event
+		require.NoError(t, json.Unmarshal(d.Body, &e))
+		id, _ := e.Data["request_id"].(string)
+		if outcomes[id] == nil {
+			outcomes[id] = map[string]bool{}
+		}
+		outcomes[id][e.ID] = true // an event may come twice; an outcome may not
+	}
+}
+
+// TestCrashesLoseAndRepeatNoPushMessage kills the service, RabbitMQ and PostgreSQL while a provider fails
+// three of ten requests.
+func TestCrashesLoseAndRepeatNoPushMessage(t *testing.T) {
+	t.Parallel()
+	c, apple := newCrashing(t), newFlaky(t)
+	p := c.run(t, apple.environment()...)
+	users := recipients(t, c.open(t), 200)
+	const events = "chaos.events"
+	conn, err := amqp.Dial(c.config.RabbitMQURL)
+	require.NoError(t, err)
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	_, err = ch.QueueDeclare(events, true, false, false, false, nil)
+	require.NoError(t, err)
+	require.NoError(t, ch.QueueBind(events, "push.*", "user.events", false, nil))
+	require.NoError(t, conn.Close())
+	pushAll(t, c.config.RabbitMQURL, users, *chaosMessages)
+
+	reaches := func(part, of int) {
+		servertest.Eventually(t, func() bool { n, _ := apple.count(); return n >= *chaosMessages*part/of }, "%d of %d parts are sent", part, of)
+	}
+	faults := *chaosKills + 2
+	for n := range faults {
+		reaches(n+1, faults+2)
+		switch n {
+		case faults / 3:
+			require.NoError(t, c.rabbitmq.Kill())
+			require.NoError(t, c.rabbitmq.Restart(t.Context()))
+		case 2 * faults / 3:
+			require.NoError(t, c.postgres.Kill())
+			require.NoError(t, c.postgres.Restart(t.Context()))
+		default:
+			p.kill()
+			p = c.run(t, apple.environment()...)
+		}
+	}
+	db := c.open(t)
+	finished := func() (n int) {
+		_ = db.Get(t.Context(), &n, `SELECT count(*) FROM push.deliveries WHERE status IN ('sent', 'skipped', 'failed')`)
+		return n
+	}
+	waitLong(t, func() bool { return finished() == *chaosMessages }, "every message has its outcome")
+	waitLong(t, func() bool { return count(t, db, `SELECT count(*) FROM messaging.outbox`) == 0 }, "every event is told")
+	messages, duplicates := apple.count()
+	require.Equal(t, *chaosMessages, count(t, db, `SELECT count(*) FROM push.deliveries`))
+	require.Equal(t, messages, count(t, db, `SELECT count(*) FROM push.deliveries WHERE status = 'sent'`), "sent is what the provider has")
+	require.LessOrEqual(t, duplicates, *chaosKills*32, "only what was in the works when the service was killed")
+	outcomes := told(t, c.config.RabbitMQURL, events)
+	require.Len(t, outcomes, *chaosMessages)
+	for id, ids := range outcomes {
+		require.Len(t, ids, 1, "outcomes of %s", id)
+	}
+	t.Logf("%d messages, %d sent, %d duplicates at the provider, %d requests to it", *chaosMessages, messages, duplicates, apple.asked.Load())
+}
+
+// TestOutageOfTheProviderUnderLoad holds what comes meanwhile, asks now and then, and then sends all.
+func TestOutageOfTheProviderUnderLoad(t *testing.T) {
+	t.Parallel()
+	s, apple := newStack(t), newFlaky(t)
+	s.run(t, apple.environment()...)
+	users := recipients(t, s.open(t), 50)
+	b := s.broker(t)
+	apple.down.Store(true)
+	sent := 0
+	send := func() {
+		b.push(pushBody(users[sent%len(users)], uuid.NewString()))
+		sent++
+	}
+	for range 50 {
+		send()
+	}
+	servertest.Eventually(t, func() bool { return apple.asked.Load() >= tripAtMost }, "the outage is noticed")
+	before, start := apple.asked.Load(), time.Now()
+	for ticker := time.NewTicker(50 * time.Millisecond); time.Since(start) < *outageLasts; <-ticker.C {
+		send()
+	}
+	probes := float64(apple.asked.Load()-before) / time.Since(start).Seconds()
+	require.LessOrEqual(t, probes, 1.0+32/outageLasts.Seconds(), "those in the works when it was noticed, and then a probe a second at the most")
+	require.Zero(t, b.length("failed.queue"))
+	apple.down.Store(false)
+	over := time.Now()
+	db := s.open(t)
+	waitLong(t, func() bool {
+		return count(t, db, `SELECT count(*) FROM push.deliveries WHERE status = 'sent'`) == sent
+	}, "all are sent")
+	require.Zero(t, b.length("failed.queue"))
+	t.Logf("outage of %s: %d messages, %.2f requests a second to the provider, all sent %s after it", *outageLasts, sent, probes, time.Since(over).Round(time.Second))
+}
+
+// tripAtMost is how many failures in a row no breaker lets pass.
+const tripAtMost = 5
+
+// waitLong waits as long as hundreds of retries may take.
+func waitLong(t *testing.T, condition func() bool, what string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	for !condition() {
+		select {
+		case <-ctx.Done():
+			t.Fatal("did not come about in ten minutes: " + what)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
