@@ -93,12 +93,12 @@ func TestStaffHasFailedNotificationsHandledOnceMore(t *testing.T) {
 		return out
 	}
 	require.Equal(t, map[string]any{"requeued": 4.0, "looked_at": 4.0, "complete": true}, requeue(map[string]any{"all": true, "dry_run": true}))
-	require.Equal(t, 1.0, requeue(map[string]any{"template_code": "none_such", "dry_run": true})["requeued"])
-	require.Equal(t, 0.0, requeue(map[string]any{"older_than_hours": 1})["requeued"])
-	require.Equal(t, 0.0, requeue(map[string]any{"request_ids": []string{"one"}, "reason": "malformed"})["requeued"])
+	require.EqualValues(t, 1, requeue(map[string]any{"template_code": "none_such", "dry_run": true})["requeued"])
+	require.EqualValues(t, 0, requeue(map[string]any{"older_than_hours": 1})["requeued"])
+	require.EqualValues(t, 0, requeue(map[string]any{"request_ids": []string{"one"}, "reason": "malformed"})["requeued"])
 	require.Equal(t, 4, b.length("failed.queue"))
 	s.provider.answers(func(map[string]any) (int, string) { return http.StatusOK, "{}" })
-	require.Equal(t, 2.0, requeue(map[string]any{"request_ids": []string{"one", "three"}, "reason": "provider_rejected"})["requeued"])
+	require.EqualValues(t, 2, requeue(map[string]any{"request_ids": []string{"one", "three"}, "reason": "provider_rejected"})["requeued"])
 	servertest.Eventually(t, func() bool { return len(listening.of(k.id(), "push.sent")) == 2 }, "they are sent after all")
 	require.Equal(t, 2, b.length("failed.queue"))
 

@@ -71,18 +71,18 @@ func (g *Gateway) post(ctx context.Context, body []byte) error {
 		return &Away{Cause: err}
 	}
 	passOn(ctx, req)
-	resp, _, err := exchange(g.client, req)
+	a, err := exchange(g.client, req)
 	if err != nil {
 		return err
 	}
-	refusal := fmt.Errorf("the gateway answered %d", resp.StatusCode)
-	switch status := resp.StatusCode; {
+	refusal := fmt.Errorf("the gateway answered %d", a.status)
+	switch status := a.status; {
 	case status/100 == 2:
 		return nil
 	case status == http.StatusTooManyRequests:
-		return &Away{Cause: refusal, RetryAfter: retryAfter(resp), Busy: true}
+		return &Away{Cause: refusal, RetryAfter: a.retryAfter(), Busy: true}
 	case status == http.StatusBadRequest, status == http.StatusNotFound, status == http.StatusGone, status == http.StatusUnprocessableEntity:
 		return &Rejected{"status_rejected", refusal.Error()}
 	}
-	return &Away{Cause: refusal, RetryAfter: retryAfter(resp)}
+	return &Away{Cause: refusal, RetryAfter: a.retryAfter()}
 }

@@ -44,9 +44,7 @@ func (*APNs) Takes(token string) bool { return isAppleToken(token) }
 
 // isAppleToken knows a token of Apple's by its form: hex, of 32 bytes or more.
 func isAppleToken(token string) bool {
-	return len(token) >= 64 && !strings.ContainsFunc(token, func(r rune) bool {
-		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'f' || r >= 'A' && r <= 'F')
-	})
+	return len(token) >= 64 && strings.Trim(token, "0123456789abcdefABCDEF") == ""
 }
 
 // Send implements Provider.
@@ -60,11 +58,11 @@ func (p *APNs) Send(ctx context.Context, n Notification) (string, error) {
 		if err != nil {
 			return "", &Away{Cause: err, Everybody: true}
 		}
-		resp, answer, err := p.post(ctx, n, bearer, payload)
+		a, err := p.post(ctx, n, bearer, payload)
 		if err != nil {
 			return "", err
 		}
-		id, reason, err := judgeAPNs(resp, answer)
+		id, reason, err := judgeAPNs(a)
 		if reason != "ExpiredProviderToken" || renewed {
 			return id, err
 		}
@@ -72,10 +70,10 @@ func (p *APNs) Send(ctx context.Context, n Notification) (string, error) {
 	}
 }
 
-func (p *APNs) post(ctx context.Context, n Notification, bearer string, payload []byte) (*http.Response, []byte, error) {
+func (p *APNs) post(ctx context.Context, n Notification, bearer string, payload []byte) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+url.PathEscape(n.Token), bytes.NewReader(payload))
 	if err != nil {
-		return nil, nil, &Away{Cause: err}
+		return answer{}, &Away{Cause: err}
 	}
 	priority := "5"
 	if n.Priority >= highPriority {
@@ -109,23 +107,23 @@ func apnsPayload(n Notification) ([]byte, error) {
 
 // judgeAPNs gives Apple's reason too.
 // https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns
-func judgeAPNs(resp *http.Response, answer []byte) (id, reason string, err error) {
+func judgeAPNs(a answer) (id, reason string, err error) {
 	var fault struct {
 		Reason    string
 		Timestamp int64 // milliseconds since 1970
 	}
-	if resp.StatusCode == http.StatusOK {
-		if id = resp.Header.Get("Apns-Id"); !storable(id, maxProviderID) {
+	if a.status == http.StatusOK {
+		if id = a.header.Get("Apns-Id"); !storable(id, maxProviderID) {
 			id = ""
 		}
 		return id, "", nil
 	}
-	_ = json.Unmarshal(answer, &fault) // then it has no reason
+	_ = json.Unmarshal(a.body, &fault) // then it has no reason
 	if !storable(fault.Reason, maxProviderID) {
 		fault.Reason = ""
 	}
-	refusal := fmt.Errorf("APNs answered %d %s", resp.StatusCode, fault.Reason)
-	switch resp.StatusCode {
+	refusal := fmt.Errorf("APNs answered %d %s", a.status, fault.Reason)
+	switch a.status {
 	case http.StatusGone:
 		dead := new(DeadToken)
 		if fault.Timestamp > 0 {
@@ -134,7 +132,7 @@ func judgeAPNs(resp *http.Response, answer []byte) (id, reason string, err error
 		}
 		err = dead
 	case http.StatusTooManyRequests: // to one device, or new tokens of ours
-		err = &Away{Cause: refusal, RetryAfter: max(time.Minute, retryAfter(resp)), Busy: true, Everybody: fault.Reason == "TooManyProviderTokenUpdates"}
+		err = &Away{Cause: refusal, RetryAfter: max(time.Minute, a.retryAfter()), Busy: true, Everybody: fault.Reason == "TooManyProviderTokenUpdates"}
 	case http.StatusForbidden: // the key, the team or the topic
 		err = &Away{Cause: refusal, Everybody: true}
 	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge:
@@ -143,7 +141,7 @@ func judgeAPNs(resp *http.Response, answer []byte) (id, reason string, err error
 			err = &Away{Cause: refusal, Everybody: true}
 		}
 	default:
-		err = &Away{Cause: refusal, RetryAfter: retryAfter(resp)}
+		err = &Away{Cause: refusal, RetryAfter: a.retryAfter()}
 	}
 	return "", fault.Reason, err
 }

@@ -64,14 +64,14 @@ func (p *FCM) Send(ctx context.Context, n Notification) (string, error) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	token.SetAuthHeader(req)
-	resp, answer, err := exchange(p.client, req)
+	a, err := exchange(p.client, req)
 	if err != nil {
 		if away, ok := errors.AsType[*Away](err); ok && !away.Soon {
 			away.RetryAfter = fcmRest
 		}
 		return "", err
 	}
-	return judgeFCM(resp, answer)
+	return judgeFCM(a)
 }
 
 type fcmText struct {
@@ -163,24 +163,24 @@ func (f fcmFault) ofTarget() bool {
 
 // judgeFCM keeps what is wrong with a message apart from what is wrong with the settings: a refusal by
 // which FCM blames neither token nor message would be that of every other message too.
-func judgeFCM(resp *http.Response, answer []byte) (string, error) {
-	status := resp.StatusCode
+func judgeFCM(a answer) (string, error) {
+	status := a.status
 	if status/100 == 2 {
 		var accepted struct{ Name string }
-		if json.Unmarshal(answer, &accepted) != nil || !storable(accepted.Name, maxProviderID) {
-			return "", nil // accepted it is
+		if err := json.Unmarshal(a.body, &accepted); err == nil && storable(accepted.Name, maxProviderID) {
+			return accepted.Name, nil
 		}
-		return accepted.Name, nil
+		return "", nil // accepted it is all the same
 	}
 	var fault fcmFault
-	_ = json.Unmarshal(answer, &fault) // then it has no code
+	_ = json.Unmarshal(a.body, &fault) // then it has no code
 	code := fault.code()
 	refusal := fmt.Errorf("FCM answered %d %s", status, code)
 	switch {
 	case code == "UNREGISTERED", code == "SENDER_ID_MISMATCH", status == http.StatusBadRequest && code == "INVALID_ARGUMENT" && fault.ofToken():
 		return "", new(DeadToken)
 	case status == http.StatusTooManyRequests:
-		away := &Away{Cause: refusal, RetryAfter: retryAfter(resp), Busy: true, Everybody: !fault.ofTarget()}
+		away := &Away{Cause: refusal, RetryAfter: a.retryAfter(), Busy: true, Everybody: !fault.ofTarget()}
 		if away.RetryAfter == 0 {
 			away.RetryAfter = fcmQuota
 		}
@@ -195,5 +195,5 @@ func judgeFCM(resp *http.Response, answer []byte) (string, error) {
 	case status/100 == 4:
 		return "", rejected(refusal.Error())
 	}
-	return "", &Away{Cause: refusal, RetryAfter: max(fcmRest, retryAfter(resp))}
+	return "", &Away{Cause: refusal, RetryAfter: max(fcmRest, a.retryAfter())}
 }

@@ -171,7 +171,6 @@ func TestDuplicateReplacesWhatIsShown(t *testing.T) {
 	require.Equal(t, "request-1", collapseID("request-1"))
 	for _, id := range []string{long, "zwei Wörter", "zwei wörter"} {
 		require.Len(t, collapseID(id), 43)
-		require.Equal(t, collapseID(id), collapseID(id))
 	}
 	require.NotEqual(t, collapseID("zwei Wörter"), collapseID("zwei wörter"))
 }

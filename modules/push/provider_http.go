@@ -69,27 +69,34 @@ func passOn(ctx context.Context, req *http.Request) {
 	}
 }
 
+// answer is what the other side said.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte // its first maxAnswer bytes
+}
+
 // exchange sends req and reads the answer; *Away when there is none.
-func exchange(client *http.Client, req *http.Request) (*http.Response, []byte, error) {
+func exchange(client *http.Client, req *http.Request) (a answer, err error) {
 	resp, err := client.Do(req)
 	if err != nil {
 		silent := true
 		if outer, ok := errors.AsType[*url.Error](err); ok {
 			err, silent = outer.Err, outer.Timeout() // without the URL: its path may be the secret
 		}
-		return nil, nil, &Away{Cause: err, Soon: !silent}
+		return a, &Away{Cause: err, Soon: !silent}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil && resp.StatusCode/100 != 2 { // accepted is accepted, whatever came after
-		return nil, nil, &Away{Cause: err}
+		return a, &Away{Cause: err}
 	}
-	return resp, answer, nil
+	return answer{resp.StatusCode, resp.Header, body}, nil
 }
 
 // retryAfter reads RFC 9110 section 10.2.3: seconds or a date.
-func retryAfter(resp *http.Response) time.Duration {
-	value := resp.Header.Get("Retry-After")
+func (a answer) retryAfter() time.Duration {
+	value := a.header.Get("Retry-After")
 	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 {
 		return time.Duration(min(seconds, 24*3600)) * time.Second
 	}

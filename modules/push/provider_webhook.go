@@ -47,35 +47,35 @@ func (p *WebhookProvider) Send(ctx context.Context, n Notification) (string, err
 		return "", &Away{Cause: err}
 	}
 	passOn(ctx, req)
-	resp, answer, err := exchange(p.client, req)
+	a, err := exchange(p.client, req)
 	if err != nil {
 		return "", err
 	}
-	return judgeWebhook(resp, answer)
+	return judgeWebhook(a)
 }
 
-func judgeWebhook(resp *http.Response, answer []byte) (string, error) {
-	status := resp.StatusCode
+func judgeWebhook(a answer) (string, error) {
+	status := a.status
 	refusal := fmt.Errorf("the webhook answered %d", status)
 	switch {
 	case status/100 == 2:
-		return acceptedID(answer), nil
+		return acceptedID(a.body), nil
 	case status == http.StatusGone:
 		return "", new(DeadToken)
 	case status == http.StatusTooManyRequests:
-		return "", &Away{Cause: refusal, RetryAfter: retryAfter(resp), Busy: true}
+		return "", &Away{Cause: refusal, RetryAfter: a.retryAfter(), Busy: true}
 	case status/100 == 4:
 		return "", rejected(refusal.Error())
 	}
-	return "", &Away{Cause: refusal, RetryAfter: retryAfter(resp)} // 5xx, and redirects, which an operator can mend
+	return "", &Away{Cause: refusal, RetryAfter: a.retryAfter()} // 5xx, and redirects, which an operator can mend
 }
 
 // acceptedID is a string or a number; anything else, and an answer that is no JSON, names no id.
-func acceptedID(answer []byte) string {
+func acceptedID(body []byte) string {
 	var accepted struct {
 		ID json.RawMessage `json:"id"`
 	}
-	if json.Unmarshal(answer, &accepted) != nil {
+	if json.Unmarshal(body, &accepted) != nil {
 		return ""
 	}
 	var text string

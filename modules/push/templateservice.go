@@ -96,16 +96,16 @@ func (s *TemplateService) ask(ctx context.Context, code string, body []byte) (Te
 		return Text{}, &Away{Cause: err}
 	}
 	passOn(ctx, req)
-	resp, answer, err := exchange(s.client, req)
+	a, err := exchange(s.client, req)
 	if err != nil {
 		return Text{}, err
 	}
-	return judgeRender(resp, answer, code)
+	return judgeRender(a, code)
 }
 
 // judgeRender takes a refusal that is not about this template or these variables for a fault of the
 // settings, which an operator can mend.
-func judgeRender(resp *http.Response, answer []byte, code string) (Text, error) {
+func judgeRender(a answer, code string) (Text, error) {
 	var reply struct {
 		Message, Detail string
 		Data            struct {
@@ -113,9 +113,9 @@ func judgeRender(resp *http.Response, answer []byte, code string) (Text, error) 
 			BodyText             string `json:"body_text"`
 		}
 	}
-	err := json.Unmarshal(answer, &reply)
-	refusal := fmt.Errorf("the template service answered %d", resp.StatusCode)
-	switch resp.StatusCode {
+	err := json.Unmarshal(a.body, &reply)
+	refusal := fmt.Errorf("the template service answered %d", a.status)
+	switch a.status {
 	case http.StatusOK, http.StatusCreated:
 		text := Text{cmp.Or(reply.Data.Title, reply.Data.Subject), cmp.Or(reply.Data.Body, reply.Data.BodyText)}
 		if err != nil || text == (Text{}) {
@@ -127,7 +127,7 @@ func judgeRender(resp *http.Response, answer []byte, code string) (Text, error) 
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		return Text{}, &Rejected{"template_failed", refusal.Error() + ": " + cmp.Or(reply.Message, reply.Detail, "no reason given")}
 	case http.StatusTooManyRequests:
-		return Text{}, &Away{Cause: refusal, RetryAfter: retryAfter(resp), Busy: true}
+		return Text{}, &Away{Cause: refusal, RetryAfter: a.retryAfter(), Busy: true}
 	}
-	return Text{}, &Away{Cause: refusal, RetryAfter: retryAfter(resp)}
+	return Text{}, &Away{Cause: refusal, RetryAfter: a.retryAfter()}
 }
