@@ -89,19 +89,31 @@ func (m *Module) change(ctx context.Context, in patch) (commands.User, error) {
 	if err := in.validate(); err != nil {
 		return commands.User{}, err
 	}
-	return web.InTx(ctx, m.db, func(ctx context.Context) (commands.User, error) {
-		u, err := m.store.lock(ctx, principal.UserID)
-		if err != nil {
-			return commands.User{}, ofNobody(err)
+	for { // each round more means that somebody else's change was committed
+		u, err := web.InTx(ctx, m.db, func(ctx context.Context) (commands.User, error) {
+			return m.changeOf(ctx, principal.UserID, in)
+		})
+		if !errors.Is(err, errMoved) {
+			return u, err
 		}
-		if !u.IsActive {
-			return commands.User{}, identity.ErrTokenInvalid
-		}
-		if renamed, retokened := in.apply(&u); renamed || retokened {
-			u, err = m.update(ctx, u, renamed, retokened)
-		}
-		return u.view(), err
-	})
+	}
+}
+
+func (m *Module) changeOf(ctx context.Context, userID string, in patch) (commands.User, error) {
+	u, others, err := m.lock(ctx, userID, in.PushToken.Value)
+	if err != nil {
+		return commands.User{}, ofNobody(err)
+	}
+	if !u.IsActive {
+		return commands.User{}, identity.ErrTokenInvalid
+	}
+	if err := m.takeFrom(ctx, others); err != nil {
+		return commands.User{}, err
+	}
+	if renamed, retokened := in.apply(&u); renamed || retokened {
+		u, err = m.update(ctx, u, renamed, retokened)
+	}
+	return u.view(), err
 }
 
 // update writes a user down and tells everybody.

@@ -2,14 +2,17 @@ package profile
 
 import (
 	"context"
-	"errors"
 
 	"user-service/messaging/commands"
 	"user-service/messaging/events"
-	"user-service/platform/postgres"
 )
 
 func (m *Module) create(ctx context.Context, c *commands.CreateProfile) error {
+	if c.PushToken != nil {
+		if err := m.takeFromAll(ctx, c.UserID, *c.PushToken); err != nil {
+			return err
+		}
+	}
 	return m.store.add(ctx, c.UserID, c.Name, c.Email, c.PushToken)
 }
 
@@ -57,21 +60,6 @@ func (m *Module) setStaff(ctx context.Context, c *commands.SetStaff) error {
 func (m *Module) note(ctx context.Context, flag, userID string, value bool) error {
 	u, err := m.store.setFlag(ctx, flag, userID, value)
 	if err != nil {
-		return err
-	}
-	return m.changed(ctx, u)
-}
-
-// forgetPushToken does nothing when the user has registered another token since.
-func (m *Module) forgetPushToken(ctx context.Context, c *commands.ForgetPushToken) error {
-	u, err := m.store.dropPushToken(ctx, c.UserID, c.PushToken)
-	if errors.Is(err, postgres.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := m.bus.Publish(ctx, events.PushTokenChanged{UserID: u.ID, Reason: "unregistered"}); err != nil {
 		return err
 	}
 	return m.changed(ctx, u)

@@ -9,7 +9,8 @@
 //	Publishes: ProfileUpdated, PushTokenChanged
 //	Follows:   UserRegistered, UserDeactivated, UserReactivated, EmailVerified, PreferencesChanged
 //
-// It promises that what a client wrote is what it reads next, on every instance.
+// It promises that what a client wrote is what it reads next, on every instance, and that a device
+// token is only with the user who registered it last.
 package profile
 
 import (

@@ -40,8 +40,9 @@ func (u user) view() commands.User {
 }
 
 func (s store) add(ctx context.Context, id, name, email string, pushToken *string) error {
-	_, err := s.db.Exec(ctx, `INSERT INTO profile.users (id, name, email, push_token) VALUES ($1, $2, $3, $4)`,
-		id, name, email, pushToken)
+	_, err := s.db.Exec(ctx, `
+		INSERT INTO profile.users (id, name, email, push_token, push_token_at)
+		VALUES ($1, $2, $3, $4, CASE WHEN $4::text IS NOT NULL THEN now() END)`, id, name, email, pushToken)
 	return err
 }
 
@@ -72,10 +73,12 @@ func (s store) lock(ctx context.Context, id string) (user, error) {
 	return u, err
 }
 
+// update leaves the time of the token's registration alone where the token stays.
 func (s store) update(ctx context.Context, id, name string, pushToken *string) (user, error) {
 	var u user
 	err := s.db.Get(ctx, &u, `
-		UPDATE profile.users SET name = $2, push_token = $3, version = version + 1, updated_at = now()
+		UPDATE profile.users SET name = $2, push_token = $3, version = version + 1, updated_at = now(),
+		       push_token_at = CASE WHEN push_token = $3 THEN push_token_at WHEN $3::text IS NOT NULL THEN now() END
 		WHERE id = $1 RETURNING `+columns, id, name, pushToken)
 	return u, err
 }
@@ -102,14 +105,5 @@ func (s store) setFlag(ctx context.Context, flag, id string, value bool) (user, 
 	err := s.db.Get(ctx, &u, `
 		UPDATE profile.users SET `+flag+` = $2, version = version + 1, updated_at = now()
 		WHERE id = $1 RETURNING `+columns, id, value)
-	return u, err
-}
-
-// dropPushToken removes token; ErrNoRows when the user has another one by now.
-func (s store) dropPushToken(ctx context.Context, id, token string) (user, error) {
-	var u user
-	err := s.db.Get(ctx, &u, `
-		UPDATE profile.users SET push_token = NULL, version = version + 1, updated_at = now()
-		WHERE id = $1 AND push_token = $2 RETURNING `+columns, id, token)
 	return u, err
 }
