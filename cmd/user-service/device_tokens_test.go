@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"user-service/messaging"
+	"user-service/messaging/commands"
 	"user-service/platform/servertest"
 )
 
@@ -273,4 +277,89 @@ func TestDeviceTokenThatIsLostWhileItIsRegisteredAgainComesBack(t *testing.T) {
 	r := <-answer
 	require.Equal(t, 200, r.Status, r.Error)
 	require.Equal(t, token, i.deviceToken(k))
+}
+
+func TestDeadTokenIsForgottenUnlessItWasRegisteredSince(t *testing.T) {
+	t.Parallel()
+	s, i, _ := shared(t)
+	listening := s.broker(t).listen()
+	forgets := func(userID, token string, before *time.Time) (none bool) {
+		t.Helper()
+		require.NoError(t, i.app.db.InTx(t.Context(), func(ctx context.Context) (err error) {
+			none, err = messaging.Ask[bool](ctx, i.app.bus, commands.ForgetPushToken{UserID: userID, PushToken: token, Before: before})
+			return err
+		}))
+		return none
+	}
+	now, long := time.Now(), time.Now().Add(-time.Hour)
+	soon := now.Add(time.Hour)
+	old, current := "device-"+uuid.NewString(), "device-"+uuid.NewString()
+	k := i.registerWith(old)
+	require.False(t, forgets(k.id(), old, &long), "registered since")
+	age := func() {
+		t.Helper()
+		s.exec(t, `UPDATE profile.users SET push_token_at = $2 WHERE id = $1`, k.id(), long.Add(-time.Hour))
+	}
+	age()
+	i.sendToken(k, current)
+	require.False(t, forgets(k.id(), current, &long), "changed since")
+	require.False(t, forgets(k.id(), old, nil), "there is another one")
+	require.False(t, forgets(k.id(), old, &soon))
+	require.Equal(t, current, i.deviceToken(k))
+
+	age()
+	i.sendToken(k, current)
+	require.False(t, forgets(k.id(), current, &long), "registered again since")
+	require.True(t, forgets(k.id(), current, &soon))
+	require.Nil(t, i.deviceToken(k))
+	require.True(t, forgets(k.id(), current, &long), "gone already, with none in its place")
+	require.True(t, forgets(k.id(), current, nil))
+	require.True(t, forgets(uuid.NewString(), current, nil), "nobody has no token")
+
+	i.sendToken(k, current)
+	require.True(t, forgets(k.id(), current, nil), "it is invalid now")
+	i.sendToken(k, current)
+	s.exec(t, `UPDATE profile.users SET push_token_at = NULL WHERE id = $1`, k.id())
+	require.True(t, forgets(k.id(), current, &long), "nobody knows when it was registered: long ago")
+
+	want := []map[string]any{tokenChanged(k, current, "user")}
+	for n := range 3 {
+		want = append(want, tokenChanged(k, nil, "unregistered"))
+		if n < 2 {
+			want = append(want, tokenChanged(k, current, "user"))
+		}
+	}
+	servertest.Eventually(t, func() bool { return len(listening.tokenEvents(k)) >= len(want) }, "the events")
+	require.Equal(t, want, listening.tokenEvents(k))
+}
+
+// TestMessageForADeadTokenGoesToTheNewerOne has a user register it while the provider still works on
+// the message for the old one.
+func TestMessageForADeadTokenGoesToTheNewerOne(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i := s.start(t)
+	b := s.broker(t)
+	listening := b.listen()
+	taken, release := make(chan struct{}), make(chan struct{})
+	s.provider.answers(func(n map[string]any) (int, string) {
+		if n["token"] != "device-old" {
+			return http.StatusOK, "{}"
+		}
+		taken <- struct{}{}
+		<-release
+		return http.StatusGone, ""
+	})
+	k := i.registerWith("device-old")
+	id := uuid.NewString()
+	b.push(pushBody(k.id(), id))
+	<-taken
+	i.sendToken(k, "device-new")
+	close(release)
+	servertest.Eventually(t, func() bool { return len(listening.of(k.id(), "push.sent")) == 1 }, "push.sent")
+	got := s.provider.received(id)
+	require.Len(t, got, 2)
+	require.Equal(t, "device-new", got[1]["token"])
+	require.Equal(t, []map[string]any{tokenChanged(k, "device-new", "user")}, listening.tokenEvents(k))
+	require.Zero(t, b.length("failed.queue"))
 }

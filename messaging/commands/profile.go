@@ -1,5 +1,7 @@
 package commands
 
+import "time"
+
 // CreateProfile makes the profile of a new account. It is handled by module profile.
 type CreateProfile struct {
 	UserID    string  `json:"user_id"`
@@ -14,10 +16,12 @@ type DescribeUser struct {
 }
 
 // ForgetPushToken removes a device token that its provider called dead, unless the user has
-// registered another one since. It is handled by module profile.
+// registered one since. The answer is a bool: whether the user has no token now. It is handled by
+// module profile.
 type ForgetPushToken struct {
-	UserID    string `json:"user_id"`
-	PushToken string `json:"push_token"`
+	UserID    string     `json:"user_id"`
+	PushToken string     `json:"push_token"`
+	Before    *time.Time `json:"before,omitempty"` // when the provider last knew it to be invalid; nil: it is invalid now
 }
 
 // SetStaff notes whether a user belongs to the staff. It is handled by module profile.

@@ -40,7 +40,7 @@ func (m *Module) Subscribe() {
 	messaging.Handle(m.bus, m.create)
 	messaging.Handle(m.bus, m.addAll)
 	messaging.Answer(m.bus, m.describe)
-	messaging.Handle(m.bus, m.forgetPushToken)
+	messaging.Answer(m.bus, m.forgetPushToken)
 	messaging.Follow(m.bus, m.userRegistered)
 	messaging.Handle(m.bus, m.setStaff)
 	messaging.Follow(m.bus, m.userDeactivated)

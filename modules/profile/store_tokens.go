@@ -2,6 +2,7 @@ package profile
 
 import (
 	"context"
+	"time"
 
 	"user-service/platform/postgres"
 )
@@ -46,11 +47,18 @@ func (s store) registerAgain(ctx context.Context, id, token string) (user, error
 	return u, err
 }
 
-// dropPushToken removes token; ErrNoRows when the user has another one by now.
-func (s store) dropPushToken(ctx context.Context, id, token string) (user, error) {
+// dropPushToken removes token; ErrNoRows when the user has another one by now, or has registered it
+// after before.
+func (s store) dropPushToken(ctx context.Context, id, token string, before *time.Time) (user, error) {
 	var u user
 	err := s.db.Get(ctx, &u, `
 		UPDATE profile.users SET push_token = NULL, push_token_at = NULL, version = version + 1, updated_at = now()
-		WHERE id = $1 AND push_token = $2 RETURNING `+columns, id, token)
+		WHERE id = $1 AND push_token = $2 AND ($3::timestamptz IS NULL OR push_token_at IS NULL OR push_token_at <= $3)
+		RETURNING `+columns, id, token, before)
 	return u, err
+}
+
+func (s store) hasNoPushToken(ctx context.Context, id string) (none bool, err error) {
+	err = s.db.Get(ctx, &none, `SELECT NOT EXISTS (SELECT FROM profile.users WHERE id = $1 AND push_token IS NOT NULL)`, id)
+	return none, err
 }

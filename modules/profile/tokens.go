@@ -54,7 +54,7 @@ func (m *Module) takeFromAll(ctx context.Context, id, token string) error {
 // come from an import.
 func (m *Module) takeFrom(ctx context.Context, users []user) error {
 	for _, u := range users {
-		u, err := m.store.dropPushToken(ctx, u.ID, *u.PushToken)
+		u, err := m.store.dropPushToken(ctx, u.ID, *u.PushToken, nil)
 		if err != nil {
 			return err
 		}
@@ -65,16 +65,17 @@ func (m *Module) takeFrom(ctx context.Context, users []user) error {
 	return nil
 }
 
-// forgetPushToken does nothing when the user has registered another token since.
-func (m *Module) forgetPushToken(ctx context.Context, c *commands.ForgetPushToken) error {
-	u, err := m.store.dropPushToken(ctx, c.UserID, c.PushToken)
+// forgetPushToken answers whether the user has no token now. One that is newer than what the provider
+// knows is kept.
+func (m *Module) forgetPushToken(ctx context.Context, c *commands.ForgetPushToken) (bool, error) {
+	u, err := m.store.dropPushToken(ctx, c.UserID, c.PushToken, c.Before)
 	if errors.Is(err, postgres.ErrNoRows) {
-		return nil
+		return m.store.hasNoPushToken(ctx, c.UserID)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	return m.tokenLost(ctx, u, "unregistered")
+	return true, m.tokenLost(ctx, u, "unregistered")
 }
 
 // tokenLost tells everybody of a user who has no token any more.

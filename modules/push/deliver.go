@@ -103,8 +103,15 @@ func (r recipient) unreachable() string {
 // forget has a dead token be removed.
 func (m *Module) forget(ctx context.Context, message pushMessage, token string, dead *DeadToken, err error) error {
 	command := commands.ForgetPushToken{UserID: message.UserID, PushToken: token}
-	if err := m.db.InTx(ctx, func(ctx context.Context) error { return m.bus.Send(ctx, command) }); err != nil {
+	var none bool
+	if err := m.db.InTx(ctx, func(ctx context.Context) (err error) {
+		none, err = messaging.Ask[bool](ctx, m.bus, command)
+		return err
+	}); err != nil {
 		return fmt.Errorf("forget a dead token: %w", err)
+	}
+	if !none {
+		return &messaging.Transient{Cause: errors.New("the user has a newer token")}
 	}
 	return &messaging.Permanent{Reason: "token_unregistered", Detail: dead.Error(), Cause: err}
 }
