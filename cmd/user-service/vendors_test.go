@@ -72,6 +72,31 @@ func TestVendorsDecideTheFate(t *testing.T) {
 	}
 }
 
+// TestDeadTokenThatWasRegisteredAnewIsNotDead when Apple's word is older than the registration.
+func TestDeadTokenThatWasRegisteredAnewIsNotDead(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	_, apple := s.byVendors(t)
+	i := s.start(t)
+	b := s.broker(t)
+	listening := b.listen()
+	token := servertest.AppleToken("410")
+	k, _ := b.sendTo(i, token)
+	servertest.Eventually(t, func() bool { return len(listening.of(k.id(), "push.failed")) == 1 }, "tried until its attempts are used up")
+	require.Equal(t, "attempts_exhausted", listening.of(k.id(), "push.failed")[0].Data["reason"])
+	require.Len(t, apple.Received(token), len(s.config.PushRetrySteps)+1)
+	var user map[string]any
+	i.call("GET", "/api/v1/users/me/", k.AccessToken, nil).into(t, &user)
+	require.Equal(t, token, user["push_token"])
+
+	s.exec(t, `UPDATE profile.users SET push_token_at = $1`, servertest.Died)
+	b.push(pushBody(k.id(), uuid.NewString()))
+	servertest.Eventually(t, func() bool { return len(listening.of(k.id(), "push.failed")) == 2 }, "failed at once")
+	require.Equal(t, "token_unregistered", listening.of(k.id(), "push.failed")[1].Data["reason"])
+	i.call("GET", "/api/v1/users/me/", k.AccessToken, nil).into(t, &user)
+	require.Nil(t, user["push_token"])
+}
+
 // TestWrongSettingsOfOneVendorDeadLetterNothing and do not stop the other.
 func TestWrongSettingsOfOneVendorDeadLetterNothing(t *testing.T) {
 	t.Parallel()

@@ -102,7 +102,7 @@ func (r recipient) unreachable() string {
 
 // forget has a dead token be removed.
 func (m *Module) forget(ctx context.Context, message pushMessage, token string, dead *DeadToken, err error) error {
-	command := commands.ForgetPushToken{UserID: message.UserID, PushToken: token}
+	command := commands.ForgetPushToken{UserID: message.UserID, PushToken: token, Before: dead.Since}
 	var none bool
 	if err := m.db.InTx(ctx, func(ctx context.Context) (err error) {
 		none, err = messaging.Ask[bool](ctx, m.bus, command)
