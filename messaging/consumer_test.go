@@ -104,23 +104,6 @@ func TestMessageThatNeverCanBeHandledGoesToTheFailedQueueAsItCame(t *testing.T) 
 	require.Equal(t, int64(len(bodies)), tries.Load())
 }
 
-func TestUrgentMessagesComeFirst(t *testing.T) {
-	t.Parallel()
-	b := newBroker(t)
-	for _, priority := range []uint8{0, 1, 9, 5, 10} {
-		b.put(t, amqp.Publishing{Priority: priority})
-	}
-	order := make(chan int, 10)
-	stop := b.consume(t, Consumer{Prefetch: 1, Concurrency: 1, Handle: func(_ context.Context, d Delivery) error {
-		order <- d.Priority
-		return nil
-	}})
-	for _, want := range []int{10, 9, 5, 1, 0} {
-		require.Equal(t, want, <-order)
-	}
-	b.requireSettled(t, stop)
-}
-
 func TestWhatWouldChangeTheFateOfACopyIsLeftOut(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
