@@ -48,33 +48,38 @@ func anyDelivery(t *rapid.T) amqp.Delivery {
 
 func TestAnyMessageIsTakenAndCopiedWhole(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		d := anyDelivery(t)
-		headers := maps.Clone(d.Headers)
+	rapid.Check(t, takenAndCopiedWhole)
+}
 
-		msg, err := marshaler{}.Unmarshal(d)
-		require.NoError(t, err)
-		require.NotEmpty(t, msg.UUID)
-		require.True(t, bytes.Equal(d.Body, msg.Payload))
-		require.GreaterOrEqual(t, attemptsBefore(msg), 0)
+// FuzzHeaders searches among the same messages for longer.
+func FuzzHeaders(f *testing.F) { f.Fuzz(rapid.MakeFuzz(takenAndCopiedWhole)) }
 
-		publishing, err := marshaler{}.Marshal(msg)
-		require.NoError(t, err)
-		require.NoError(t, publishing.Headers.Validate(), "the broker will take it")
-		require.True(t, bytes.Equal(d.Body, publishing.Body))
-		require.Empty(t, publishing.Expiration)
-		require.Empty(t, publishing.UserId)
-		requireSameProperties(t, d, publishing)
-		if tableSize(d.Headers) <= maxHeaders {
-			delete(headers, "CC")
-			require.Len(t, publishing.Headers, len(headers))
-			for name, value := range headers {
-				require.IsType(t, value, publishing.Headers[name])
-			}
+func takenAndCopiedWhole(t *rapid.T) {
+	d := anyDelivery(t)
+	headers := maps.Clone(d.Headers)
+
+	msg, err := marshaler{}.Unmarshal(d)
+	require.NoError(t, err)
+	require.NotEmpty(t, msg.UUID)
+	require.True(t, bytes.Equal(d.Body, msg.Payload))
+	require.GreaterOrEqual(t, attemptsBefore(msg), 0)
+
+	publishing, err := marshaler{}.Marshal(msg)
+	require.NoError(t, err)
+	require.NoError(t, publishing.Headers.Validate(), "the broker will take it")
+	require.True(t, bytes.Equal(d.Body, publishing.Body))
+	require.Empty(t, publishing.Expiration)
+	require.Empty(t, publishing.UserId)
+	requireSameProperties(t, d, publishing)
+	if tableSize(d.Headers) <= maxHeaders {
+		delete(headers, "CC")
+		require.Len(t, publishing.Headers, len(headers))
+		for name, value := range headers {
+			require.IsType(t, value, publishing.Headers[name])
 		}
-		publishing.Headers["x-attempts"] = int64(1)
-		require.NotContains(t, d.Headers, "x-attempts", "the original is left alone")
-	})
+	}
+	publishing.Headers["x-attempts"] = int64(1)
+	require.NotContains(t, d.Headers, "x-attempts", "the original is left alone")
 }
 
 func requireSameProperties(t require.TestingT, d amqp.Delivery, p amqp.Publishing) {

@@ -18,17 +18,18 @@ import (
 // bodies are the requests that carry JSON, each with one that succeeds or nearly does. Every one of
 // them has a fuzz test below.
 var bodies = map[string]string{
-	"POST /users/":                       `{"name": "Ada", "email": "ada@example.com", "password": "correct horse battery", "push_token": null, "preferences": {"email": true, "push": false}}`,
-	"POST /auth/login/":                  `{"email": "ada@example.com", "password": "correct horse battery"}`,
-	"POST /auth/refresh/":                `{"refresh": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "refresh_token": null}`,
-	"POST /auth/verify-email/":           `{"token": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`,
-	"POST /auth/verify-email/resend/":    `{"email": "ada@example.com"}`,
-	"POST /auth/password-reset/":         `{"email": "ada@example.com"}`,
-	"POST /auth/password-reset/confirm/": `{"token": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "password": "another phrase", "password_confirm": "another phrase"}`,
-	"POST /auth/password-change/":        `{"current_password": "correct horse battery", "password": "another phrase", "password_confirm": "another phrase"}`,
-	"PATCH /users/profile/":              `{"name": "Countess", "push_token": "device"}`,
-	"PATCH /users/preferences/":          `{"email": false, "push": true}`,
-	"PATCH /users/{id}/":                 `{"is_active": true, "is_staff": true}`,
+	"POST /users/":                        `{"name": "Ada", "email": "ada@example.com", "password": "correct horse battery", "push_token": null, "preferences": {"email": true, "push": false}}`,
+	"POST /auth/login/":                   `{"email": "ada@example.com", "password": "correct horse battery"}`,
+	"POST /auth/refresh/":                 `{"refresh": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "refresh_token": null}`,
+	"POST /auth/verify-email/":            `{"token": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`,
+	"POST /auth/verify-email/resend/":     `{"email": "ada@example.com"}`,
+	"POST /auth/password-reset/":          `{"email": "ada@example.com"}`,
+	"POST /auth/password-reset/confirm/":  `{"token": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "password": "another phrase", "password_confirm": "another phrase"}`,
+	"POST /auth/password-change/":         `{"current_password": "correct horse battery", "password": "another phrase", "password_confirm": "another phrase"}`,
+	"PATCH /users/profile/":               `{"name": "Countess", "push_token": "device"}`,
+	"PATCH /users/preferences/":           `{"email": false, "push": true}`,
+	"PATCH /users/{id}/":                  `{"is_active": true, "is_staff": true}`,
+	"POST /notifications/failed/requeue/": `{"request_ids": ["unique-id"], "reason": "malformed", "template_code": "x", "older_than_hours": 1, "dry_run": true}`,
 }
 
 func FuzzRegister(f *testing.F)           { fuzzBody(f, "POST /users/") }
@@ -42,6 +43,8 @@ func FuzzChangePassword(f *testing.F)     { fuzzBody(f, "POST /auth/password-cha
 func FuzzChangeProfile(f *testing.F)      { fuzzBody(f, "PATCH /users/profile/") }
 func FuzzChangePreferences(f *testing.F)  { fuzzBody(f, "PATCH /users/preferences/") }
 func FuzzChangeAccount(f *testing.F)      { fuzzBody(f, "PATCH /users/{id}/") }
+
+func FuzzRequeueFailed(f *testing.F) { fuzzBody(f, "POST /notifications/failed/requeue/") }
 
 func TestEveryBodyIsFuzzed(t *testing.T) {
 	t.Parallel()
@@ -72,9 +75,9 @@ func fuzzBody(f *testing.F, endpoint string) {
 	}
 	method, path, _ := strings.Cut(endpoint, " ")
 	s, i, _ := shared(f)
-	admin, user := s.staff(i), i.register()
-	if path == "/users/{id}/" {
-		path, user = "/users/"+user.id()+"/", admin
+	user := i.register()
+	if path == "/users/{id}/" || strings.HasPrefix(path, "/notifications/") {
+		path, user = filled(path, user.id()), s.staff(i)
 	}
 	handler := web.Observe(i.app.router, i.app.root, prometheus.NewRegistry())
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -83,19 +86,49 @@ func fuzzBody(f *testing.F, endpoint string) {
 		req.Header.Set("Authorization", "Bearer "+user.AccessToken)
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, req)
-		var r reply
-		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &r), "no envelope: %s", w.Body)
-		require.Less(t, w.Code, 500, "%s", w.Body)
-		require.Equal(t, w.Code < 400, r.Success)
-		require.Equal(t, r.Error == "validation_failed", len(r.Errors) > 0)
-		for field, messages := range r.Errors {
-			require.NotEmpty(t, field)
-			require.NotEmpty(t, messages)
-		}
+		r := requireNoFaultOfOurs(t, w)
 		if r.Success && strings.Contains(path, "password-change") { // it signed us out
 			here := *i
 			here.t = t
 			user = here.register()
+		}
+	})
+}
+
+// requireNoFaultOfOurs takes any answer in the envelope that is none, and says which field is wrong.
+func requireNoFaultOfOurs(t *testing.T, w *httptest.ResponseRecorder) (r reply) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &r), "no envelope: %s", w.Body)
+	require.Less(t, w.Code, 500, "%s", w.Body)
+	require.Equal(t, w.Code < 400, r.Success)
+	require.Equal(t, r.Error == "validation_failed", len(r.Errors) > 0)
+	for field, messages := range r.Errors {
+		require.NotEmpty(t, field)
+		require.NotEmpty(t, messages)
+	}
+	return r
+}
+
+// FuzzQuery asks for lists in any way: pages, filters, orders and words.
+func FuzzQuery(f *testing.F) {
+	for _, query := range []string{
+		"page=1&limit=100&search=ada&is_active=true&email_verified=false&ordering=-name", "page=-1", "page=99999999999999999999", "limit=0x10",
+		"search=%00", "search=%ff", "search=' OR 1=1 --", "search=a:*&search=b", "status=failed&user_id=x&template_code=%20", "user_id=0190a8c1-7b7e-7cc3-98c4-dc0c0c07398f",
+		"&&&===", "%zz", strings.Repeat("search=a&", 500), "search=" + strings.Repeat("ä ", 300), "ordering=created_at;DROP TABLE profile.users",
+	} {
+		f.Add(query)
+	}
+	s, i, _ := shared(f)
+	admin := s.staff(i)
+	handler := web.Observe(i.app.router, i.app.root, prometheus.NewRegistry())
+	f.Fuzz(func(t *testing.T, query string) {
+		for _, path := range []string{"/users/", "/notifications/", "/users/notifications/", "/auth/activity/", "/users/" + admin.id() + "/contact/"} {
+			req := httptest.NewRequest("GET", web.Base+path, nil)
+			req.URL.RawQuery = query
+			req.Header.Set("Authorization", "Bearer "+admin.AccessToken)
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, req)
+			requireNoFaultOfOurs(t, w)
 		}
 	})
 }

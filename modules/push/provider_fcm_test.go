@@ -3,6 +3,7 @@ package push
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -173,4 +174,29 @@ func TestDuplicateReplacesWhatIsShown(t *testing.T) {
 		require.Len(t, collapseID(id), 43)
 	}
 	require.NotEqual(t, collapseID("zwei Wörter"), collapseID("zwei wörter"))
+}
+
+// FuzzAnswer takes whatever a vendor or a sibling answers.
+func FuzzAnswer(f *testing.F) {
+	f.Add(200, `{"name":"projects/p/messages/1"}`, "")
+	f.Add(404, `{"error":{"code":404,"status":"NOT_FOUND","details":[{"@type":"x.FcmError","errorCode":"UNREGISTERED"}]}}`, "")
+	f.Add(429, `{"error":{"details":[{"violations":[{"subject":"device"}]}]}}`, "7")
+	f.Add(410, `{"reason":"Unregistered","timestamp":99999999999999999}`, "Wed, 21 Oct 2099 07:28:00 GMT")
+	f.Add(500, "\x00", "-1")
+	f.Add(200, `{"data":{"title":"T","body_text":"B"}}`, "99999999999999999999")
+	f.Fuzz(func(t *testing.T, status int, body, wait string) {
+		a := answer{status, http.Header{"Retry-After": {wait}, "Apns-Id": {wait}}, []byte(body)}
+		require.GreaterOrEqual(t, a.retryAfter(), time.Duration(0))
+		id, err := judgeFCM(a)
+		require.True(t, err == nil || id == "")
+		require.True(t, storable(id, maxProviderID))
+		id, _, err = judgeAPNs(a)
+		require.True(t, err == nil || id == "")
+		require.True(t, storable(id, maxProviderID))
+		id, err = judgeWebhook(a)
+		require.True(t, err == nil || id == "")
+		require.True(t, storable(id, maxProviderID))
+		text, err := judgeRender(a, "code")
+		require.True(t, err == nil || text == Text{})
+	})
 }

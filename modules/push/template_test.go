@@ -1,6 +1,7 @@
 package push
 
 import (
+	"encoding/json"
 	"testing"
 	"testing/fstest"
 
@@ -57,4 +58,27 @@ func TestEveryFaultOfAFolderOfTemplatesIsNamed(t *testing.T) {
 	}
 	require.NotContains(t, err.Error(), "fine.json")
 	require.Error(t, BuiltInTemplates().Add(fstest.MapFS{"welcome_notification.json": &fstest.MapFile{Mode: 0, Data: nil}}))
+}
+
+// FuzzTemplate takes whatever an operator writes, and whatever a producer fills in.
+func FuzzTemplate(f *testing.F) {
+	for _, source := range []string{"Hello {{name}}", "{{ .name | printf \"%s\" }}", "{{if .vip}}Dear {{end}}", "{{range $i, $v := .list}}{{$v}}{{end}}", "{{", "{{template \"x\"}}", "{{.a.b.c}}", "{{define \"a\"}}{{template \"a\"}}{{end}}{{template \"a\"}}"} {
+		f.Add(source, []byte(`{"name": "Ada", "list": [1, "a", null], "vip": true, "a": {"b": {}}}`))
+	}
+	f.Fuzz(func(t *testing.T, source string, variables []byte) {
+		content, err := json.Marshal(map[string]string{"title": source, "body": "x"})
+		require.NoError(t, err)
+		all := Templates{}
+		if all.Add(fstest.MapFS{"code.json": file(string(content))}) != nil {
+			return
+		}
+		m := object{members: map[string]json.RawMessage{"variables": variables}}
+		var values map[string]any
+		if json.Valid(variables) {
+			m.variables(&values)
+		}
+		if _, err = all.render(t.Context(), "code", "", values); err != nil {
+			require.ErrorAs(t, err, new(*messaging.Permanent))
+		}
+	})
 }
