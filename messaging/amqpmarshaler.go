@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"strings"
 
 	wamqp "github.com/ThreeDotsLabs/watermill-amqp/v2/pkg/amqp"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -75,13 +76,23 @@ func copyOf(msg *message.Message) amqp.Publishing {
 	if headers == nil || tableSize(headers) > maxHeaders {
 		headers = amqp.Table{}
 	}
-	for _, name := range []string{"CC", headerReason, headerDetail, headerOrigin, headerFailedAt} { // those of an earlier failure are over
+	for _, name := range []string{"CC", headerReason, headerDetail, headerOrigin, headerFailedAt, headerMovedBack} { // those of an earlier failure are over
 		delete(headers, name)
 	}
 	return amqp.Publishing{
 		Headers: headers, ContentType: d.ContentType, ContentEncoding: d.ContentEncoding, Priority: d.Priority,
 		CorrelationId: cmp.Or(d.CorrelationId, correlation.From(msg.Context()).Correlation), ReplyTo: d.ReplyTo, MessageId: d.MessageId, Timestamp: d.Timestamp,
 		Type: d.Type, AppId: d.AppId, Body: d.Body,
+	}
+}
+
+// forgetDeaths drops what a broker wrote of a message's earlier deaths. RabbitMQ before 4 believes it of
+// whoever publishes, takes a message that expires once more for one that goes round for ever, and drops it.
+func forgetDeaths(headers amqp.Table) {
+	for name := range headers {
+		if name == "x-death" || strings.HasPrefix(name, "x-first-death-") || strings.HasPrefix(name, "x-last-death-") {
+			delete(headers, name)
+		}
 	}
 }
 

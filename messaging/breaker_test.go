@@ -23,20 +23,52 @@ func TestNoMessageIsTakenWhileTheBreakerIsOpen(t *testing.T) {
 		if breaker.open.Load() || d.Attempt != 1 {
 			wrong.Add(1)
 		}
-		handled.Add(1)
+		if handled.Add(1) == messages { // the last one of the first half
+			breaker.open.Store(true)
+		}
 		return nil
 	}})
 	for i := range messages {
 		b.put(t, amqp.Publishing{MessageId: strconv.Itoa(i)})
 	}
-	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == messages-16 }, "as many as are prefetched are at hand")
-	require.Zero(t, handled.Load())
-
+	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == messages }, "none is prefetched")
 	breaker.open.Store(false)
 	servertest.Eventually(t, func() bool { return handled.Load() == messages }, "all are handled afterwards")
+	for i := range messages {
+		b.put(t, amqp.Publishing{MessageId: strconv.Itoa(i)})
+	}
+	breaker.open.Store(false)
+	servertest.Eventually(t, func() bool { return handled.Load() == 2*messages }, "so are the others")
 	require.Zero(t, wrong.Load())
 	b.requireSettled(t, stop)
 	require.Zero(t, breaker.passed.Load(), "who passed it said so when done")
+}
+
+// TestWhatWasPrefetchedGoesBackWhenTheBreakerOpens to whoever else consumes the queue.
+func TestWhatWasPrefetchedGoesBackWhenTheBreakerOpens(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	breaker := new(fakeBreaker)
+	begun, until := make(chan struct{}), make(chan struct{})
+	stop := b.consume(t, Consumer{Prefetch: 16, Concurrency: 1, Breaker: breaker, Handle: func(context.Context, Delivery) error {
+		begun <- struct{}{}
+		<-until
+		return nil
+	}})
+	for range 10 {
+		b.put(t, amqp.Publishing{})
+	}
+	<-begun
+	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == 0 }, "nine are prefetched")
+	breaker.open.Store(true)
+	close(until)
+	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == 9 }, "they are back")
+	require.Zero(t, b.consumers(t, b.topology.PushQueue))
+	breaker.open.Store(false)
+	for range 9 {
+		<-begun
+	}
+	b.requireSettled(t, stop)
 }
 
 func TestConsumerStopsWhileTheBreakerIsOpen(t *testing.T) {
@@ -48,11 +80,7 @@ func TestConsumerStopsWhileTheBreakerIsOpen(t *testing.T) {
 	for range 20 {
 		b.put(t, amqp.Publishing{})
 	}
-	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == 4 }, "the others are prefetched")
 	stop()
-	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == 20 }, "all are back")
+	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == 20 }, "none is taken")
 	require.Zero(t, b.depth(t, b.topology.FailedQueue))
-	for range 20 {
-		require.Empty(t, b.take(t, b.topology.PushQueue).Headers, "no attempt was counted")
-	}
 }

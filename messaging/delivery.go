@@ -25,6 +25,7 @@ const (
 	headerFailedAt = "x-failed-at"
 
 	headerNotBefore = "x-not-before" // milliseconds since 1970
+	headerMovedBack = "x-moved-back" // it was, and has been retried since
 )
 
 // maxNotBefore bounds what a foreign header can ask for.
@@ -51,11 +52,16 @@ func deliveryFrom(msg *message.Message) Delivery {
 	}
 }
 
-func movedBack(msg *message.Message) bool { return msg.Metadata[headerReason] != "" }
+func movedBack(msg *message.Message) bool {
+	return failedBefore(msg) || msg.Metadata[headerMovedBack] != ""
+}
+
+// failedBefore tells a message that comes from the failed queue, by whatever hand.
+func failedBefore(msg *message.Message) bool { return msg.Metadata[headerReason] != "" }
 
 // attemptsBefore starts anew with a message that was moved back.
 func attemptsBefore(msg *message.Message) int {
-	if movedBack(msg) {
+	if failedBefore(msg) {
 		return 0
 	}
 	return attemptsTold(msg)

@@ -1,7 +1,9 @@
 package messaging
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,34 +38,46 @@ type FailedQueue struct {
 	Topology   Topology
 }
 
+// Walked is what came of a walk.
+type Walked struct {
+	Done  int   // letters that were requeued or dropped
+	Stuck int   // letters that cannot be requeued: the queue they came from is gone
+	Why   error // of the first of these
+}
+
 // Walk shows judge the dead letters that are there now, the oldest first, until it wants no more, and
 // does with each what it says. Who is told to requeue one hands it to the queue that it came from, with
 // all its attempts before it; should this process die meanwhile, it may be in both.
 //
 // What is kept returns to its place when Walk ends: until then nobody else sees it.
-func (q FailedQueue) Walk(ctx context.Context, judge func(n, of int, letter DeadLetter) (verdict Verdict, more bool)) error {
+func (q FailedQueue) Walk(ctx context.Context, judge func(n, of int, letter DeadLetter) (verdict Verdict, more bool)) (w Walked, err error) {
 	ch, err := q.Connection.channel(ctx)
 	if err != nil {
-		return err
+		return w, err
 	}
 	defer func() { _ = ch.Close() }()
 	queue, err := ch.QueueDeclarePassive(q.Topology.FailedQueue, true, false, false, false, nil)
 	if err != nil {
-		return err
+		return w, err
 	}
 	for n, more := 1, true; more && n <= queue.Messages && ctx.Err() == nil; n++ {
 		d, there, err := ch.Get(q.Topology.FailedQueue, false)
 		if err != nil || !there {
-			return err
+			return w, err
 		}
 		letter := q.letter(d)
 		var verdict Verdict
 		verdict, more = judge(n, queue.Messages, letter)
-		if err := q.carryOut(ctx, verdict, d, letter); err != nil {
-			return err
+		switch err := q.carryOut(ctx, verdict, d, letter); {
+		case errors.Is(err, errUnroutable):
+			w.Stuck, w.Why = w.Stuck+1, cmp.Or(w.Why, err)
+		case err != nil:
+			return w, err
+		case verdict != Keep:
+			w.Done++
 		}
 	}
-	return ctx.Err()
+	return w, ctx.Err()
 }
 
 func (q FailedQueue) carryOut(ctx context.Context, verdict Verdict, d amqp.Delivery, letter DeadLetter) error {
@@ -80,6 +94,7 @@ func (q FailedQueue) carryOut(ctx context.Context, verdict Verdict, d amqp.Deliv
 		}
 		publishing.Headers[headerReason] = letter.Reason // by which its reader knows that it was moved back
 		delete(publishing.Headers, "CC")                 // it went to all of these already
+		forgetDeaths(publishing.Headers)
 		if err := q.Publisher.publish(ctx, outgoing{key: letter.Queue, mandatory: true, Publishing: publishing}); err != nil {
 			return fmt.Errorf("give it back to %s: %w", letter.Queue, err)
 		}

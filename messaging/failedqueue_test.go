@@ -50,12 +50,13 @@ func (b *broker) take1(t *testing.T, queue string) (d amqp.Delivery) {
 // walk gives the ids that were seen, in order.
 func walk(t *testing.T, q FailedQueue, verdicts map[string]Verdict, stopAt string) (seen string) {
 	t.Helper()
-	require.NoError(t, q.Walk(t.Context(), func(n, of int, letter DeadLetter) (Verdict, bool) {
+	_, err := q.Walk(t.Context(), func(n, of int, letter DeadLetter) (Verdict, bool) {
 		require.Equal(t, len(seen)+1, n)
 		require.Positive(t, of)
 		seen += letter.MessageID
 		return verdicts[letter.MessageID], letter.MessageID != stopAt
-	}))
+	})
+	require.NoError(t, err)
 	return seen
 }
 
@@ -63,7 +64,7 @@ func TestDeadLettersKeepTheirPlacesUntilSomethingIsDoneWithThem(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	q := b.failedQueue(t)
-	require.NoError(t, q.Walk(t.Context(), func(n, _ int, letter DeadLetter) (Verdict, bool) {
+	_, err := q.Walk(t.Context(), func(n, _ int, letter DeadLetter) (Verdict, bool) {
 		if n%2 == 1 {
 			require.Equal(t, [3]string{"malformed", "because", "push.queue"}, [3]string{letter.Reason, letter.Detail, letter.Queue})
 			require.Equal(t, n-1, letter.Attempt)
@@ -74,7 +75,8 @@ func TestDeadLettersKeepTheirPlacesUntilSomethingIsDoneWithThem(t *testing.T) {
 		}
 		require.True(t, letter.Reason == "rejected" || letter.MovedBack)
 		return Keep, true
-	}))
+	})
+	require.NoError(t, err)
 	require.Equal(t, "01", walk(t, q, nil, "1"), "until it has seen enough")
 	require.Equal(t, "01234", walk(t, q, map[string]Verdict{"0": Requeue, "1": Requeue, "3": Drop}, ""))
 	require.Equal(t, "24", walk(t, q, nil, ""))
@@ -99,8 +101,12 @@ func TestDeadLetterOfAQueueThatIsGoneStaysAndIsNamed(t *testing.T) {
 	servertest.Eventually(t, func() bool { return b.depth(t, "failed.queue") == 2 }, "both are there")
 	conn := b.connect(t)
 	q := FailedQueue{Connection: conn, Publisher: NewPublisher(conn), Topology: b.topology}
-	err := q.Walk(t.Context(), func(int, int, DeadLetter) (Verdict, bool) { return Requeue, true })
-	require.ErrorContains(t, err, "gone.queue")
-	require.NotContains(t, err.Error(), "user_service:", "no secret")
+	require.NoError(t, b.ch.PublishWithContext(t.Context(), "notifications.dlx", "failed", true, false, amqp.Publishing{Body: []byte("behind them")}))
+	servertest.Eventually(t, func() bool { return b.depth(t, "failed.queue") == 3 }, "all are there")
+	walked, err := q.Walk(t.Context(), func(int, int, DeadLetter) (Verdict, bool) { return Requeue, true })
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 2}, []int{walked.Done, walked.Stuck}, "they do not hold up the one behind them")
+	require.ErrorContains(t, walked.Why, "gone.queue")
+	require.NotContains(t, walked.Why.Error(), "user_service:", "no secret")
 	servertest.Eventually(t, func() bool { return b.depth(t, "failed.queue") == 2 }, "nothing is lost")
 }

@@ -60,6 +60,10 @@ func (r retry) park(msg *message.Message, attempts int, step time.Duration, unti
 	publishing := copyOf(msg)
 	publishing.Headers[headerAttempts] = int64(attempts)
 	delete(publishing.Headers, headerNotBefore)
+	forgetDeaths(publishing.Headers)
+	if movedBack(msg) { // whoever reserves it next has to know
+		publishing.Headers[headerMovedBack] = true
+	}
 	if !until.IsZero() {
 		publishing.Headers[headerNotBefore] = until.UnixMilli()
 	}
@@ -81,18 +85,20 @@ func jittered(step time.Duration) time.Duration {
 // longest is the longest that jittered gives.
 func longest(step time.Duration) time.Duration { return step + step/10 }
 
-// stepFor is the shortest step that is long enough, or the longest there is.
+// stepFor is the longest step that is not too long, or the shortest there is. What is left to wait is
+// waited in further steps.
 func (r retry) stepFor(wait time.Duration) time.Duration {
+	longest := r.topology.RetrySteps[0]
 	for _, step := range r.topology.RetrySteps {
-		if step >= wait {
-			return step
+		if step <= wait {
+			longest = step
 		}
 	}
-	return r.topology.RetrySteps[len(r.topology.RetrySteps)-1]
+	return longest
 }
 
 // plan counts the attempt and chooses the step. A server of ours that is away is no attempt: its
-// outage must not use up a message's chances. until is set when no step is as long as was asked for.
+// outage must not use up a message's chances. until is set when the other side asked for a longer wait than the step.
 func (r retry) plan(msg *message.Message, err error) (attempts int, step time.Duration, until time.Time) {
 	steps := r.topology.RetrySteps
 	attempts = attemptsBefore(msg)
@@ -105,9 +111,8 @@ func (r retry) plan(msg *message.Message, err error) (attempts int, step time.Du
 		attempts++
 		step = steps[min(attempts, len(steps))-1]
 	}
-	step = max(step, r.stepFor(transient.RetryAfter))
-	if step < transient.RetryAfter {
-		until = time.Now().Add(transient.RetryAfter)
+	if transient.RetryAfter > step {
+		step, until = r.stepFor(transient.RetryAfter), time.Now().Add(transient.RetryAfter)
 	}
 	return attempts, step, until
 }

@@ -181,16 +181,12 @@ type fakeBreaker struct {
 	passed atomic.Int64 // callers that passed and are not done
 }
 
-func (f *fakeBreaker) Wait(stop <-chan struct{}) func() {
-	for f.open.Load() {
-		select {
-		case <-stop:
-			return nil
-		case <-time.After(time.Millisecond):
-		}
+func (f *fakeBreaker) Pass() (func(), bool) {
+	if f.open.Load() {
+		return nil, false
 	}
 	f.passed.Add(1)
-	return func() { f.passed.Add(-1) }
+	return func() { f.passed.Add(-1) }, true
 }
 
 // sender is a bus on a database of its own.

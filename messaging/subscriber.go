@@ -14,21 +14,24 @@ import (
 
 const (
 	resubscribeAfter = time.Second
-	requeueAfter     = time.Second // a nack at once would come back at once, thousands of times a second
+	lookEvery        = 100 * time.Millisecond // at a breaker that lets nothing through
+	requeueAfter     = time.Second            // a nack at once would come back at once, thousands of times a second
 )
 
 // Breaker tells whether what a handler depends on is thought to be away.
 type Breaker interface {
-	// Wait blocks while it is away, and lets one after the other through while it is being tried.
-	// done must be called when the message that was let through is settled; it is nil when stop was
-	// closed first.
-	Wait(stop <-chan struct{}) (done func())
+	// Pass lets messages through, one after the other while it is being tried, and none while it is
+	// away. done must be called when the message that was let through is settled.
+	Pass() (done func(), through bool)
 }
 
 // always lets everything through.
 type always struct{}
 
-func (always) Wait(<-chan struct{}) func() { return func() {} }
+func (always) Pass() (func(), bool) { return func() {}, true }
+
+// errHeld is the end of a consumer whose breaker lets nothing through.
+var errHeld = errors.New("messaging: the breaker lets nothing through")
 
 // subscriber consumes a queue with many messages in the works at once.
 //
@@ -98,8 +101,19 @@ func untilClosed(ctx context.Context, closing <-chan struct{}) context.Context {
 	return ctx
 }
 
-// consume is the life of one consumer: until its channel, its queue or ctx ends.
+// consume is the life of one consumer: until its channel, its queue or ctx ends, or its breaker lets
+// nothing through. Then what was prefetched goes back: others may have it, and the broker does not wait
+// for its ack.
 func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *message.Message) error {
+	passed := s.awaitBreaker(ctx)
+	if passed == nil {
+		return nil
+	}
+	defer func() {
+		if passed != nil { // and took no message
+			passed()
+		}
+	}()
 	ch, err := s.conn.channel(ctx)
 	if err != nil {
 		return err
@@ -108,7 +122,7 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 	if err := ch.Qos(s.prefetch, 0, false); err != nil {
 		return err
 	}
-	deliveries, err := ch.Consume(queue, "", false, false, false, false, nil)
+	deliveries, err := ch.Consume(queue, consumerTag, false, false, false, false, nil)
 	if err != nil {
 		return s.conn.redeclare(err)
 	}
@@ -117,7 +131,12 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 	s.log.Info("consuming", "queue", queue)
 	var mine sync.WaitGroup
 	for {
-		d, done, err := s.take(ctx, deliveries)
+		d, done, err := s.take(ctx, deliveries, &passed)
+		if errors.Is(err, errHeld) {
+			s.log.Info("taking no messages for now", "queue", queue)
+			s.handBack(ch, deliveries)
+			err = errStopping
+		}
 		if errors.Is(err, errStopping) {
 			mine.Wait() // an ack needs its channel
 			return nil
@@ -138,21 +157,52 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 	}
 }
 
-// take waits for a slot and for the breaker, and then for a message. done must be called when that is
-// settled.
-func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery) (d amqp.Delivery, done func(), err error) {
+// consumerTag names the only consumer of its channel.
+const consumerTag = "user-service"
+
+// awaitBreaker blocks while the breaker lets nothing through; nil when ctx ends first.
+func (s *subscriber) awaitBreaker(ctx context.Context) (passed func()) {
+	for {
+		if passed, through := s.breaker.Pass(); through {
+			return passed
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// handBack has the broker deliver no more, and gives back what it has delivered already.
+func (s *subscriber) handBack(ch *amqp.Channel, deliveries <-chan amqp.Delivery) {
+	if err := ch.Cancel(consumerTag, false); err != nil {
+		return // the channel is gone, and with it all that it had
+	}
+	for d := range deliveries {
+		_ = d.Nack(false, true)
+	}
+}
+
+// take waits for a slot, and then for a message that the breaker lets through; passed is what it said
+// before the first one. done must be called when the message is settled.
+func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery, passed *func()) (d amqp.Delivery, done func(), err error) {
 	select {
 	case <-ctx.Done():
 		return d, nil, errStopping
 	case s.slots <- struct{}{}:
 	}
-	passed := s.breaker.Wait(ctx.Done())
-	if passed == nil {
-		<-s.slots
-		return d, nil, errStopping
+	if *passed == nil {
+		var through bool
+		if *passed, through = s.breaker.Pass(); !through {
+			<-s.slots
+			return d, nil, errHeld
+		}
 	}
+	pass := *passed
+	*passed = nil
 	done = func() {
-		passed()
+		pass()
 		<-s.slots
 	}
 	select {

@@ -56,12 +56,28 @@ type (
 	failedDrop    struct{ failedChoice }
 )
 
+// Validate is asked by kong.
+func (f failedFilter) Validate() error {
+	if f.OlderThan < 0 {
+		return errors.New("--older-than must not be below zero")
+	}
+	return nil
+}
+
+// Validate is asked by kong.
+func (f failedList) Validate() error {
+	if f.Limit < 1 {
+		return errors.New("--limit must be 1 or more")
+	}
+	return f.failedFilter.Validate()
+}
+
 // Run prints a table.
 func (f failedList) Run(ctx context.Context) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	listed, seen, all := 0, 0, 0
 	err := withFailedQueue(ctx, func(queue messaging.FailedQueue) error {
-		return queue.Walk(ctx, func(n, of int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
+		_, err := queue.Walk(ctx, func(n, of int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
 			seen, all = n, of
 			if what := describe(letter); f.choice().Takes(letter, what) {
 				if listed++; listed == 1 {
@@ -72,6 +88,7 @@ func (f failedList) Run(ctx context.Context) error {
 			}
 			return messaging.Keep, listed < f.Limit
 		})
+		return err
 	})
 	if err != nil {
 		return err
@@ -92,13 +109,14 @@ func (f failedList) Run(ctx context.Context) error {
 func (f failedShow) Run(ctx context.Context) error {
 	found := false
 	err := withFailedQueue(ctx, func(queue messaging.FailedQueue) error {
-		return queue.Walk(ctx, func(_, _ int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
+		_, err := queue.Walk(ctx, func(_, _ int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
 			what := describe(letter)
 			if found = what.ID == f.ID; found {
 				show(letter, what)
 			}
 			return messaging.Keep, !found
 		})
+		return err
 	})
 	if err == nil && !found {
 		err = fmt.Errorf("no message in the failed queue has the id %q; `user-service failed list` shows those there are", f.ID)
@@ -145,9 +163,10 @@ func (f failedChoice) decide(ctx context.Context, verdict messaging.Verdict, don
 		verdict, done = messaging.Keep, "would be "+done
 	}
 	var shown *progress
+	var walked messaging.Walked
 	chosen, all := 0, 0
-	err := withFailedQueue(ctx, func(queue messaging.FailedQueue) error {
-		return queue.Walk(ctx, func(n, of int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
+	err := withFailedQueue(ctx, func(queue messaging.FailedQueue) (err error) {
+		walked, err = queue.Walk(ctx, func(n, of int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
 			if all = of; shown == nil {
 				shown = newProgress(os.Stderr, of, "going through", "messages")
 			}
@@ -158,12 +177,24 @@ func (f failedChoice) decide(ctx context.Context, verdict messaging.Verdict, don
 			chosen++
 			return verdict, true
 		})
+		return err
 	})
 	if shown != nil {
 		shown.end()
 	}
+	if !f.DryRun {
+		chosen = walked.Done
+	}
 	fmt.Printf("%d of %d %s\n", chosen, all, done)
-	return err
+	switch {
+	case err != nil:
+		return err
+	case walked.Stuck > 0:
+		return fmt.Errorf("%d stay where they are: %w", walked.Stuck, walked.Why)
+	case chosen < len(f.IDs):
+		return fmt.Errorf("only %d of the %d ids are in the failed queue, or fit the rest of what was asked", chosen, len(f.IDs))
+	}
+	return nil
 }
 
 // describe has an id that a terminal shows and an operator can type.

@@ -54,6 +54,10 @@ func TestOperatorsSeeDeadLettersAndGiveThemBack(t *testing.T) {
 	require.NotZero(t, status)
 	require.Contains(t, out, "say which")
 
+	for _, wrong := range [][]string{{"list", "--limit", "0"}, {"drop", "--older-than=-1h"}, {"requeue", "none such"}} {
+		out, status = s.command(t, s.environment(), append([]string{"failed"}, wrong...)...)
+		require.NotZero(t, status, out)
+	}
 	require.Contains(t, s.failed(t, "requeue", "--all", "--dry-run"), "3 of 3 would be requeued")
 	require.Contains(t, s.failed(t, "drop", "--reason", "malformed"), "1 of 3 dropped")
 	s.provider.answers(func(map[string]any) (int, string) { return http.StatusOK, "{}" })
@@ -92,9 +96,10 @@ func TestStaffHasFailedNotificationsHandledOnceMore(t *testing.T) {
 		r.into(t, &out)
 		return out
 	}
-	require.Equal(t, map[string]any{"requeued": 4.0, "looked_at": 4.0, "complete": true}, requeue(map[string]any{"all": true, "dry_run": true}))
+	require.Equal(t, map[string]any{"requeued": 4.0, "stuck": 0.0, "looked_at": 4.0, "complete": true}, requeue(map[string]any{"all": true, "dry_run": true}))
 	require.EqualValues(t, 1, requeue(map[string]any{"template_code": "none_such", "dry_run": true})["requeued"])
 	require.EqualValues(t, 0, requeue(map[string]any{"older_than_hours": 1})["requeued"])
+	require.EqualValues(t, 0, requeue(map[string]any{"request_ids": []string{}, "reason": "provider_rejected"})["requeued"], "of an empty list there is none")
 	require.EqualValues(t, 0, requeue(map[string]any{"request_ids": []string{"one"}, "reason": "malformed"})["requeued"])
 	require.Equal(t, 4, b.length("failed.queue"))
 	s.provider.answers(func(map[string]any) (int, string) { return http.StatusOK, "{}" })

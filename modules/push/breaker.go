@@ -11,9 +11,8 @@ import (
 
 const (
 	tripAfter  = 5               // failures in a row, or fewer where a message has fewer attempts
-	probeEvery = 2 * time.Second // while open: how long until one message may try
-	lookEvery  = 100 * time.Millisecond
-	maxPause   = time.Hour // that another side can ask for
+	probeEvery = 3 * time.Second // while open: how long until one message may try
+	maxPause   = time.Hour       // that another side can ask for
 )
 
 // errNotTried is the error of what was not asked, since it is thought to be away.
@@ -71,7 +70,11 @@ func (b *breaker) try(fn func() error) error {
 		return errNotTried
 	}
 	if outage(err) && b.circuit.State() != gobreaker.StateClosed {
-		return &Away{Cause: err, Everybody: true}
+		everybody := &Away{Cause: err, Everybody: true}
+		if away, ok := errors.AsType[*Away](err); ok {
+			everybody.RetryAfter = away.RetryAfter
+		}
+		return everybody
 	}
 	return err
 }
@@ -80,14 +83,26 @@ func (b *breaker) try(fn func() error) error {
 func (b *breaker) heed(err error) {
 	away, ok := errors.AsType[*Away](err)
 	switch {
-	case !ok || !away.Everybody:
-	case away.Busy:
+	case !ok:
+	case away.Everybody && away.Busy:
 		until := time.Now().Add(min(away.RetryAfter, maxPause))
-		b.paused.Store(until.UnixNano())
+		b.pauseUntil(until)
 		b.log.Warn("asked to be left alone", "of", b.name, "until", until.UTC(), "cause", err)
-	default:
-		b.certain.Store(true)
-		b.log.Error("refuses everybody: its settings want looking at", "of", b.name, "cause", err)
+	case away.Settings:
+		b.certain.Store(away.Everybody)
+		if b.circuit.State() == gobreaker.StateClosed { // said once, not by each that tries
+			b.log.Error("refuses us whatever the message: the settings want looking at", "of", b.name, "cause", err)
+		}
+	}
+}
+
+// pauseUntil never shortens a pause that was asked for before.
+func (b *breaker) pauseUntil(until time.Time) {
+	for {
+		before := b.paused.Load()
+		if until.UnixNano() <= before || b.paused.CompareAndSwap(before, until.UnixNano()) {
+			return
+		}
 	}
 }
 
@@ -120,38 +135,29 @@ func (b *breaker) pass() (done func(), through bool) {
 // providers asked.
 type gate struct{ templates, providers []*breaker }
 
-// Wait implements messaging.Breaker.
-func (g gate) Wait(stop <-chan struct{}) (done func()) {
-	text := anyOf(g.templates, stop)
-	if text == nil {
-		return nil
+// Pass implements messaging.Breaker.
+func (g gate) Pass() (done func(), through bool) {
+	text, through := anyOf(g.templates)
+	if !through {
+		return nil, false
 	}
-	provider := anyOf(g.providers, stop)
-	if provider == nil {
+	provider, through := anyOf(g.providers)
+	if !through {
 		text()
-		return nil
+		return nil, false
 	}
 	return func() {
 		provider()
 		text()
-	}
+	}, true
 }
 
-// anyOf waits for one of all, if there are any.
-func anyOf(all []*breaker, stop <-chan struct{}) (done func()) {
-	if len(all) == 0 {
-		return func() {}
-	}
-	for {
-		for _, b := range all {
-			if done, through := b.pass(); through {
-				return done
-			}
-		}
-		select {
-		case <-time.After(lookEvery):
-		case <-stop:
-			return nil
+// anyOf is passed through one of all, if there are any.
+func anyOf(all []*breaker) (done func(), through bool) {
+	for _, b := range all {
+		if done, through := b.pass(); through {
+			return done, true
 		}
 	}
+	return func() {}, len(all) == 0
 }

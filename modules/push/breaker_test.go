@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"user-service/platform/servertest"
 )
 
 // scripted is a provider whose answers a test decides.
@@ -51,23 +53,37 @@ func TestOnlyAnOutageOpensTheBreaker(t *testing.T) {
 	require.ErrorIs(t, err, errNotTried)
 
 	gates := gate{providers: []*breaker{g.breaker}}
-	stop := make(chan struct{})
-	close(stop)
-	require.Nil(t, gates.Wait(stop), "a consumer that stops does not wait")
-
-	done := gates.Wait(nil) // until it may be tried
-	waiting := make(chan func())
-	go func() { waiting <- gates.Wait(nil) }()
-	select {
-	case <-waiting:
-		t.Fatal("two tried at once")
-	case <-time.After(3 * lookEvery): // long enough to have looked
-	}
+	_, through := gates.Pass()
+	require.False(t, through)
+	done := passSoon(t, gates) // when it may be tried
+	_, through = gates.Pass()
+	require.False(t, through, "two tried at once")
 	answer = nil
 	_, err = g.Send(t.Context(), Notification{})
 	require.NoError(t, err)
 	done()
-	(<-waiting)()
+	for range 2 {
+		_, through = gates.Pass()
+		require.True(t, through)
+	}
+}
+
+func passSoon(t *testing.T, g gate) (done func()) {
+	t.Helper()
+	servertest.Eventually(t, func() (through bool) {
+		done, through = g.Pass()
+		return through
+	}, "a message may pass")
+	return done
+}
+
+func TestLongerPauseIsNotShortened(t *testing.T) {
+	t.Parallel()
+	b := newBreaker("asked twice", 5, silent)
+	for _, wait := range []time.Duration{time.Hour, time.Millisecond} {
+		b.heed(&Away{Cause: errors.New("429"), Busy: true, Everybody: true, RetryAfter: wait})
+	}
+	require.Greater(t, time.Until(time.Unix(0, b.paused.Load())), time.Minute)
 }
 
 func TestWrongSettingsOpenTheBreakerAtOnceAndBlameNoMessage(t *testing.T) {
@@ -75,7 +91,7 @@ func TestWrongSettingsOpenTheBreakerAtOnceAndBlameNoMessage(t *testing.T) {
 	asked := 0
 	g := guardOne(func(Notification) error {
 		asked++
-		return &Away{Cause: errors.New("401"), Everybody: true}
+		return &Away{Cause: errors.New("401"), Everybody: true, Settings: true}
 	})
 	_, err := g.Send(t.Context(), Notification{})
 	away := new(Away)
@@ -107,7 +123,7 @@ func TestWhoAsksToBeLeftAloneIs(t *testing.T) {
 	require.Error(t, b.try(func() error {
 		return &Away{Cause: errors.New("429"), Busy: true, Everybody: true, RetryAfter: 50 * time.Millisecond}
 	}))
-	gate{providers: []*breaker{b}}.Wait(nil)()
+	passSoon(t, gate{providers: []*breaker{b}})()
 	require.Equal(t, "closed", b.state(), "the pause is over")
 }
 
@@ -143,7 +159,8 @@ func TestOneProviderAwayStopsOnlyItsOwnMessages(t *testing.T) {
 	_, err := senderTo(all, "google").Send(t.Context(), Notification{})
 	require.ErrorIs(t, err, errNotTried)
 	require.Equal(t, "fcm", providerOf(err))
-	gate{providers: []*breaker{all[0].breaker, all[1].breaker}}.Wait(nil)()
+	_, through := gate{providers: []*breaker{all[0].breaker, all[1].breaker}}.Pass()
+	require.True(t, through)
 	_, err = senderTo(all, "apple").Send(t.Context(), Notification{})
 	require.NoError(t, err)
 }

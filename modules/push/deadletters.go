@@ -25,19 +25,19 @@ func Describe(letter messaging.DeadLetter) Described {
 
 // Choice is of dead letters; what is empty is not asked for.
 type Choice struct {
-	IDs              []string
+	IDs              []string // nil: any; of an empty list there is none
 	Reason, Template string
 	OlderThan        time.Duration // they failed longer ago
 }
 
 // IsEmpty tells whether nothing is asked for.
 func (c Choice) IsEmpty() bool {
-	return len(c.IDs) == 0 && c.Reason == "" && c.Template == "" && c.OlderThan == 0
+	return c.IDs == nil && c.Reason == "" && c.Template == "" && c.OlderThan == 0
 }
 
 // Takes tells whether a letter is one of these.
 func (c Choice) Takes(letter messaging.DeadLetter, what Described) bool {
-	return (len(c.IDs) == 0 || slices.Contains(c.IDs, what.ID)) &&
+	return (c.IDs == nil || slices.Contains(c.IDs, what.ID)) &&
 		(c.Reason == "" || c.Reason == letter.Reason) && (c.Template == "" || c.Template == what.TemplateCode) &&
 		(c.OlderThan == 0 || (!letter.FailedAt.IsZero() && time.Since(letter.FailedAt) > c.OlderThan))
 }
@@ -77,6 +77,7 @@ func (r requeue) choice() (Choice, error) {
 
 type requeued struct {
 	Requeued int  `json:"requeued" doc:"How many were given back, or would be." example:"3"`
+	Stuck    int  `json:"stuck" doc:"How many stay where they are, since the queue they came from is gone." example:"0"`
 	Looked   int  `json:"looked_at" doc:"How many failed messages were looked at." example:"120"`
 	Complete bool `json:"complete" doc:"Whether all were; if not, ask again." example:"true"`
 }
@@ -94,21 +95,26 @@ func (m *Module) giveBackFailed(ctx context.Context, in requeue) (out requeued, 
 	if or(in.DryRun, false) {
 		verdict = messaging.Keep
 	}
-	start := time.Now()
+	start, chosen := time.Now(), 0
 	out.Complete = true
-	err = m.failed.Walk(ctx, func(n, of int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
+	walked, err := m.failed.Walk(ctx, func(n, of int, letter messaging.DeadLetter) (messaging.Verdict, bool) {
 		out.Looked, out.Complete = n, n == of
 		more := time.Since(start) < requeueWithin
 		if !choice.Takes(letter, Describe(letter)) {
 			return messaging.Keep, more
 		}
-		out.Requeued++
+		chosen++
 		return verdict, more
 	})
 	if err != nil {
 		return out, fault.Away(err)
 	}
+	if verdict == messaging.Keep {
+		out.Requeued = chosen
+		return out, nil
+	}
+	out.Requeued, out.Stuck = walked.Done, walked.Stuck
 	principal, _ := identity.From(ctx)
-	m.log.InfoContext(ctx, "failed messages were given back", "by", principal.Actor(), "messages", out.Requeued, "dry_run", or(in.DryRun, false))
+	m.log.InfoContext(ctx, "failed messages were given back", "by", principal.Actor(), "messages", walked.Done, "stuck", walked.Stuck)
 	return out, nil
 }

@@ -129,7 +129,7 @@ func asMessage(err error) error {
 	}
 	transient := &messaging.Transient{Cause: err, Blameless: errors.Is(err, errNotTried)}
 	if away, ok := errors.AsType[*Away](err); ok {
-		transient.RetryAfter, transient.Blameless = away.RetryAfter, away.Everybody
+		transient.RetryAfter, transient.Blameless = away.RetryAfter, away.Everybody || away.Settings
 	}
 	return transient
 }

@@ -76,13 +76,11 @@ func (g *Gateway) post(ctx context.Context, body []byte) error {
 		return err
 	}
 	refusal := fmt.Errorf("the gateway answered %d", a.status)
-	switch status := a.status; {
-	case status/100 == 2:
+	switch {
+	case a.status/100 == 2:
 		return nil
-	case status == http.StatusTooManyRequests:
-		return &Away{Cause: refusal, RetryAfter: a.retryAfter(), Busy: true}
-	case status == http.StatusBadRequest, status == http.StatusNotFound, status == http.StatusGone, status == http.StatusUnprocessableEntity:
+	case a.isFinal():
 		return &Rejected{"status_rejected", refusal.Error()}
 	}
-	return &Away{Cause: refusal, RetryAfter: a.retryAfter()}
+	return a.later(refusal)
 }

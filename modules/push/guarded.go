@@ -13,7 +13,9 @@ const (
 	quickWithin = 2 * time.Second
 	quickWait   = 200 * time.Millisecond
 
-	shareWithin = 500 * time.Millisecond // how long a message waits for its provider's share
+	// shareWithin is how long a message waits for its provider's share: long enough while the provider
+	// answers quickly, and not so long that its backlog holds up the others.
+	shareWithin = 50 * time.Millisecond
 )
 
 // guarded is a provider behind a breaker of its own, that takes no more than its share.

@@ -35,8 +35,8 @@ func malformed(format string, args ...any) error {
 	return &messaging.Permanent{Reason: "malformed", Detail: fmt.Sprintf(format, args...)}
 }
 
-// parse reads a message as strangers write it, by the names and in the wrapping that they use; it is Permanent `malformed` or `wrong_channel`
-// otherwise. What could be read is given in any case, so that the failure can be attributed.
+// parse reads a message as strangers write it, by the names and in the wrapping that they use; it is
+// Permanent `malformed` or `wrong_channel` otherwise. What could be read is given in any case, so that the failure can be attributed.
 func parse(d messaging.Delivery) (pushMessage, error) {
 	m := pushMessage{Priority: min(d.Priority, maxPriority)}
 	body := bytes.TrimSpace(d.Body)
@@ -85,7 +85,7 @@ func parse(d messaging.Delivery) (pushMessage, error) {
 	if len(reader.faults) > 0 {
 		return m, malformed("%s", strings.Join(reader.faults, "; "))
 	}
-	if channel != "" && channel != "push" {
+	if channel != "" && !strings.EqualFold(channel, "push") {
 		return m, &messaging.Permanent{Reason: "wrong_channel", Detail: fmt.Sprintf("notification_type is %q; this queue takes push", channel)}
 	}
 	return m, nil
@@ -130,6 +130,9 @@ func (r *object) wrong(fault string) { r.faults = append(r.faults, fault) }
 func (r *object) variables(dest *map[string]any) {
 	raw, name := r.named([]string{"variables"})
 	if name == "" {
+		return
+	}
+	if string(bytes.TrimSpace(raw)) == "[]" { // as PHP writes an empty map
 		return
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))

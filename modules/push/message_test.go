@@ -87,7 +87,7 @@ func TestMessagesOfEveryProducerAreUnderstood(t *testing.T) {
 
 func TestEveryFaultOfAMessageIsNamed(t *testing.T) {
 	t.Parallel()
-	_, err := parse(messaging.Delivery{Body: []byte(`{"user_id":"7","template_code":"a\u0000b","request_id":true,"variables":[],"priority":11}`)})
+	_, err := parse(messaging.Delivery{Body: []byte(`{"user_id":"7","template_code":"a\u0000b","request_id":true,"variables":[1],"priority":11}`)})
 	permanent := new(messaging.Permanent)
 	require.ErrorAs(t, err, &permanent)
 	require.Equal(t, "malformed", permanent.Reason)

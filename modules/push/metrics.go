@@ -59,10 +59,10 @@ func answerOf(err error) string {
 	}
 	away, ok := errors.AsType[*Away](err)
 	switch {
+	case ok && away.Settings:
+		return "refused"
 	case ok && away.Busy:
 		return "busy"
-	case ok && away.Everybody:
-		return "refused"
 	}
 	return "away"
 }

@@ -48,6 +48,7 @@ type Away struct {
 	RetryAfter time.Duration // what it asked for; 0 when it did not
 	Busy       bool          // it is up and only asks to wait: no sign of an outage
 	Everybody  bool          // it would answer any message so: no fault of this one
+	Settings   bool          // it is not the message that is wrong, but what we are or where we ask
 	Soon       bool          // another try right now makes sense: no answer came
 }
 

@@ -56,7 +56,7 @@ func (p *APNs) Send(ctx context.Context, n Notification) (string, error) {
 	for renewed := false; ; renewed = true {
 		bearer, err := p.tokens.current()
 		if err != nil {
-			return "", &Away{Cause: err, Everybody: true}
+			return "", &Away{Cause: err, Everybody: true, Settings: true}
 		}
 		a, err := p.post(ctx, n, bearer, payload)
 		if err != nil {
@@ -98,7 +98,7 @@ func apnsPayload(n Notification) ([]byte, error) {
 	for key, value := range maps.All(data) {
 		all[key] = value
 	}
-	payload, err := json.Marshal(all)
+	payload, err := writeJSON(all)
 	if err != nil || len(payload) > maxPayload {
 		return nil, tooLarge(len(payload))
 	}
@@ -134,17 +134,17 @@ func judgeAPNs(a answer) (id, reason string, err error) {
 	case http.StatusTooManyRequests: // to one device, or new tokens of ours
 		err = &Away{Cause: refusal, RetryAfter: max(time.Minute, a.retryAfter()), Busy: true, Everybody: fault.Reason == "TooManyProviderTokenUpdates"}
 	case http.StatusForbidden: // the key, the team or the topic
-		err = &Away{Cause: refusal, Everybody: true}
+		err = &Away{Cause: refusal, Everybody: true, Settings: true}
 	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge:
 		err = rejected(refusal.Error())
-		if settings[fault.Reason] {
-			err = &Away{Cause: refusal, Everybody: true}
+		switch fault.Reason {
+		case "BadTopic", "MissingTopic", "TopicDisallowed", "BadCertificateEnvironment": // no message can cause these
+			err = &Away{Cause: refusal, Everybody: true, Settings: true}
+		case "IdleTimeout": // of the connection
+			err = &Away{Cause: refusal, Soon: true}
 		}
 	default:
 		err = &Away{Cause: refusal, RetryAfter: a.retryAfter()}
 	}
 	return "", fault.Reason, err
 }
-
-// settings are the reasons of a bad request that no message can cause.
-var settings = map[string]bool{"BadTopic": true, "MissingTopic": true, "TopicDisallowed": true, "BadCertificateEnvironment": true}

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
 )
 
 const (
@@ -26,7 +24,7 @@ const (
 type FCM struct {
 	url    string
 	client *http.Client
-	tokens oauth2.TokenSource
+	tokens *accessTokens
 }
 
 // NewFCM sends in the name of a service account, to base or, where that is empty, to Google. It keeps as
@@ -38,7 +36,7 @@ func NewFCM(account ServiceAccount, base string, concurrency int) *FCM {
 	client := newClient(concurrency, anyHTTP())
 	return &FCM{
 		url:    strings.TrimSuffix(base, "/") + "/v1/projects/" + account.project + "/messages:send",
-		client: client, tokens: account.tokens(client),
+		client: client, tokens: &accessTokens{account: account, client: client},
 	}
 }
 
@@ -54,9 +52,9 @@ func (p *FCM) Send(ctx context.Context, n Notification) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	token, err := p.tokens.Token()
+	token, err := p.tokens.current(ctx)
 	if err != nil {
-		return "", noToken(err)
+		return "", err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(body))
 	if err != nil {
@@ -70,6 +68,9 @@ func (p *FCM) Send(ctx context.Context, n Notification) (string, error) {
 			away.RetryAfter = fcmRest
 		}
 		return "", err
+	}
+	if a.status == http.StatusUnauthorized {
+		p.tokens.drop(token) // it may have been revoked before its time
 	}
 	return judgeFCM(a)
 }
@@ -88,7 +89,7 @@ func fcmMessage(n Notification) ([]byte, error) {
 		return nil, err
 	}
 	text := fcmText{n.Title, n.Body}
-	if payload, err := json.Marshal(struct {
+	if payload, err := writeJSON(struct {
 		Notification fcmText           `json:"notification"`
 		Data         map[string]string `json:"data,omitempty"`
 	}{text, data}); err != nil || len(payload) > maxPayload {
@@ -100,7 +101,7 @@ func fcmMessage(n Notification) ([]byte, error) {
 		android, apns, web = "HIGH", "10", "high"
 	}
 	id := collapseID(n.RequestID)
-	return json.Marshal(object{"message": object{
+	return writeJSON(object{"message": object{
 		"token": n.Token, "notification": text, "data": data,
 		"android": object{"priority": android, "collapse_key": id, "notification": object{"tag": id}},
 		"apns":    object{"headers": object{"apns-priority": apns, "apns-collapse-id": id}},
@@ -133,18 +134,16 @@ func (f fcmFault) code() string {
 	return ""
 }
 
-// ofToken tells whether an invalid argument is the token: by name, or since no field is named.
+// ofToken tells whether an invalid argument is the token. FCM names the field, or says so to people only.
 func (f fcmFault) ofToken() bool {
-	named := false
 	for _, detail := range f.Error.Details {
 		for _, violation := range detail.FieldViolations {
 			if violation.Field == "message.token" {
 				return true
 			}
-			named = true
 		}
 	}
-	return !named
+	return strings.Contains(f.Error.Message, "registration token")
 }
 
 // ofTarget tells whether a quota is that of one device or topic, and not the project's.
@@ -187,11 +186,12 @@ func judgeFCM(a answer) (string, error) {
 		return "", away
 	case status == http.StatusUnauthorized:
 		// Firebase's own key for Apple or a browser is wrong: that is not so for other devices.
-		return "", &Away{Cause: refusal, RetryAfter: fcmRest, Everybody: code != "THIRD_PARTY_AUTH_ERROR"}
+		apart := code == "THIRD_PARTY_AUTH_ERROR"
+		return "", &Away{Cause: refusal, RetryAfter: fcmRest, Settings: true, Everybody: !apart, Busy: apart}
 	case status == http.StatusBadRequest, status == http.StatusForbidden && code != "", status == http.StatusNotFound && code != "":
 		return "", rejected(refusal.Error())
 	case status == http.StatusForbidden, status == http.StatusNotFound: // no such project, or no right to send in it
-		return "", &Away{Cause: refusal, RetryAfter: fcmRest}
+		return "", &Away{Cause: refusal, RetryAfter: fcmRest, Settings: true}
 	case status/100 == 4:
 		return "", rejected(refusal.Error())
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func verdictOf(id string, err error) (v verdict) {
 	_, v.dead = errors.AsType[*DeadToken](err)
 	_, v.rejected = errors.AsType[*Rejected](err)
 	if away, ok := errors.AsType[*Away](err); ok {
-		v.away = &Away{RetryAfter: away.RetryAfter, Busy: away.Busy, Everybody: away.Everybody, Soon: away.Soon}
+		v.away = &Away{RetryAfter: away.RetryAfter, Busy: away.Busy, Everybody: away.Everybody, Settings: away.Settings, Soon: away.Soon}
 	}
 	return v
 }
@@ -54,12 +55,13 @@ func TestAnswersOfFCMAreUnderstood(t *testing.T) {
 		"garbage":     {},
 		"400":         {dead: true},
 		"400-field":   {rejected: true},
-		"401":         {away: &Away{Everybody: true, RetryAfter: 10 * time.Second}},
-		"401-apple":   {away: &Away{RetryAfter: 10 * time.Second}},
+		"400-payload": {rejected: true},
+		"401":         {away: &Away{Everybody: true, Settings: true, RetryAfter: 10 * time.Second}},
+		"401-apple":   {away: &Away{Settings: true, Busy: true, RetryAfter: 10 * time.Second}},
 		"403":         {dead: true},
-		"403-project": {away: &Away{RetryAfter: 10 * time.Second}},
+		"403-project": {away: &Away{Settings: true, RetryAfter: 10 * time.Second}},
 		"404":         {dead: true},
-		"404-project": {away: &Away{RetryAfter: 10 * time.Second}},
+		"404-project": {away: &Away{Settings: true, RetryAfter: 10 * time.Second}},
 		"429":         {away: &Away{Busy: true, Everybody: true, RetryAfter: time.Minute}},
 		"429-after":   {away: &Away{Busy: true, Everybody: true, RetryAfter: 7 * time.Second}},
 		"429-device":  {away: &Away{Busy: true, RetryAfter: time.Minute}},
@@ -107,7 +109,9 @@ func TestFCMIsNotAskedForWhatItWouldRefuse(t *testing.T) {
 		require.Contains(t, refused.Detail, key)
 	}
 	frame := len(`{"notification":{"title":"","body":""}}`)
-	_, err := p.Send(t.Context(), Notification{Token: "fits", Body: strings.Repeat("x", maxPayload-frame)})
+	_, err := p.Send(t.Context(), Notification{Token: "fits", Body: strings.Repeat("&", maxPayload-frame)})
+	require.NoError(t, err, "as they are counted by the vendor")
+	_, err = p.Send(t.Context(), Notification{Token: "fits", Body: strings.Repeat("x", maxPayload-frame)})
 	require.NoError(t, err)
 	_, err = p.Send(t.Context(), Notification{Token: "device", Body: strings.Repeat("x", maxPayload-frame+1)})
 	refused := new(Rejected)
@@ -122,14 +126,47 @@ func TestServiceAccountThatGoogleRefusesIsAFaultOfTheSettings(t *testing.T) {
 	google := servertest.NewFCM(t)
 	google.Locked = true
 	_, err := newFCM(t, google).Send(t.Context(), Notification{Token: "ok"})
-	require.Equal(t, verdict{away: &Away{Everybody: true, RetryAfter: 10 * time.Second}}, verdictOf("", err))
+	require.Equal(t, verdict{away: &Away{Everybody: true, Settings: true, RetryAfter: 10 * time.Second}}, verdictOf("", err))
 	require.ErrorContains(t, err, "invalid_grant")
 
 	away := servertest.NewFCM(t)
 	p := newFCM(t, away)
-	p.tokens = mustParse(t, away.Credentials, away.URL, "http://127.0.0.1:1").tokens(p.client)
+	p.tokens.account = mustParse(t, away.Credentials, away.URL, "http://127.0.0.1:1")
 	_, err = p.Send(t.Context(), Notification{Token: "ok"})
 	require.Equal(t, verdict{away: &Away{RetryAfter: 10 * time.Second}}, verdictOf("", err))
+}
+
+func TestAccessTokenThatIsRefusedIsNotUsedAgain(t *testing.T) {
+	t.Parallel()
+	google := servertest.NewFCM(t)
+	p := newFCM(t, google)
+	for range 2 {
+		_, err := p.Send(t.Context(), Notification{Token: "ok"})
+		require.NoError(t, err)
+	}
+	google.Revoke()
+	_, err := p.Send(t.Context(), Notification{Token: "ok"})
+	require.ErrorAs(t, err, new(*Away))
+	_, err = p.Send(t.Context(), Notification{Token: "ok"})
+	require.NoError(t, err)
+}
+
+// TestAllWaitForOneAccessToken and not one after the other, for a server that is silent.
+func TestAllWaitForOneAccessToken(t *testing.T) {
+	t.Parallel()
+	google := servertest.NewFCM(t)
+	google.Silent = true
+	p := newFCM(t, google)
+	start := time.Now()
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			_, err := p.Send(t.Context(), Notification{Token: "ok"})
+			require.ErrorAs(t, err, new(*Away))
+		})
+	}
+	all.Wait()
+	require.Less(t, time.Since(start), 10*p.client.Timeout)
 }
 
 // mustParse reads a service account with some text of it replaced.

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -94,6 +95,23 @@ func exchange(client *http.Client, req *http.Request) (a answer, err error) {
 	return answer{resp.StatusCode, resp.Header, body}, nil
 }
 
+// isFinal tells whether the other side judged the message, and will not judge otherwise later. Of all
+// other refusals a new version, address or key of it may be the cause.
+func (a answer) isFinal() bool {
+	switch a.status {
+	case http.StatusBadRequest, http.StatusConflict, http.StatusGone, http.StatusRequestEntityTooLarge,
+		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
+}
+
+// later is what a refusal means that is not final.
+func (a answer) later(refusal error) *Away {
+	ours := a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
+	return &Away{Cause: refusal, RetryAfter: a.retryAfter(), Busy: a.status == http.StatusTooManyRequests, Everybody: ours, Settings: ours}
+}
+
 // retryAfter reads RFC 9110 section 10.2.3: seconds or a date.
 func (a answer) retryAfter() time.Duration {
 	value := a.header.Get("Retry-After")
@@ -132,7 +150,7 @@ func texts(variables map[string]any, reserved func(key string) bool) (map[string
 		case json.Number:
 			all[key] = value.String()
 		default: // a truth value, a list or an object
-			written, err := json.Marshal(value)
+			written, err := writeJSON(value)
 			if err != nil {
 				return nil, rejected(fmt.Sprintf("the variable %q cannot be written as JSON", key))
 			}
@@ -140,6 +158,15 @@ func texts(variables map[string]any, reserved func(key string) bool) (map[string
 		}
 	}
 	return all, nil
+}
+
+// writeJSON leaves <, > and & as they are: a vendor counts bytes, and each of them would be six.
+func writeJSON(value any) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
 }
 
 func tooLarge(bytes int) *Rejected {

@@ -8,8 +8,9 @@ import (
 	"net/http"
 )
 
-// WebhookProvider posts notifications to a URL: 2xx is accepted, with an optional {"id"}; 429, 5xx
-// and silence are for now; 410 is a dead token; every other 4xx is for good.
+// WebhookProvider posts notifications to a URL: 2xx is accepted, with an optional {"id"}; 410 is a dead
+// token; 400, 409, 413, 415 and 422 are for good; anything else is for now, and with 401 and 403 a fault
+// of the settings.
 type WebhookProvider struct {
 	url    string
 	client *http.Client
@@ -55,19 +56,16 @@ func (p *WebhookProvider) Send(ctx context.Context, n Notification) (string, err
 }
 
 func judgeWebhook(a answer) (string, error) {
-	status := a.status
-	refusal := fmt.Errorf("the webhook answered %d", status)
+	refusal := fmt.Errorf("the webhook answered %d", a.status)
 	switch {
-	case status/100 == 2:
+	case a.status/100 == 2:
 		return acceptedID(a.body), nil
-	case status == http.StatusGone:
+	case a.status == http.StatusGone:
 		return "", new(DeadToken)
-	case status == http.StatusTooManyRequests:
-		return "", &Away{Cause: refusal, RetryAfter: a.retryAfter(), Busy: true}
-	case status/100 == 4:
+	case a.isFinal():
 		return "", rejected(refusal.Error())
 	}
-	return "", &Away{Cause: refusal, RetryAfter: a.retryAfter()} // 5xx, and redirects, which an operator can mend
+	return "", a.later(refusal)
 }
 
 // acceptedID is a string or a number; anything else, and an answer that is no JSON, names no id.

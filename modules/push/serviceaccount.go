@@ -1,18 +1,14 @@
 package push
 
 import (
-	"context"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
-	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/jwt"
 )
 
@@ -73,27 +69,4 @@ func isRSAKey(text string) bool {
 	}
 	_, err := x509.ParsePKCS1PrivateKey(block.Bytes)
 	return err == nil
-}
-
-// tokens gives access tokens, each used until shortly before it expires.
-func (a ServiceAccount) tokens(client *http.Client) oauth2.TokenSource {
-	return a.config.TokenSource(context.WithValue(context.Background(), oauth2.HTTPClient, client))
-}
-
-// noToken is the fault of the settings where Google refuses, and an outage otherwise.
-func noToken(err error) *Away {
-	const what = "no access token for FCM"
-	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		var fault struct{ Error string } // RFC 6749 section 5.2
-		_ = json.Unmarshal(refused.Body, &fault)
-		status := refused.Response.StatusCode
-		return &Away{
-			Cause: fmt.Errorf("%s: %d %.40q", what, status, fault.Error), RetryAfter: fcmRest,
-			Everybody: status/100 == 4 && status != http.StatusTooManyRequests,
-		}
-	}
-	if outer, ok := errors.AsType[*url.Error](err); ok {
-		err = outer.Err
-	}
-	return &Away{Cause: fmt.Errorf("%s: %w", what, err), RetryAfter: fcmRest}
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -154,5 +155,26 @@ func fill(t *template.Template, variables map[string]any) (string, error) {
 		}
 		return "", &messaging.Permanent{Reason: "template_failed", Detail: detail}
 	}
-	return out.String(), nil
+	text := out.String()
+	if strings.Contains(text, nothing) {
+		return "", &messaging.Permanent{Reason: "template_failed", Detail: "a variable is null that is to be shown" + nullsOf(variables)}
+	}
+	return text, nil
+}
+
+// nothing is what text/template shows of null.
+const nothing = "<no value>"
+
+func nullsOf(variables map[string]any) string {
+	var names []string
+	for name, value := range variables {
+		if value == nil {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	return fmt.Sprintf("; null are %q", names)
 }

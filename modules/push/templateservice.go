@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -103,8 +102,8 @@ func (s *TemplateService) ask(ctx context.Context, code string, body []byte) (Te
 	return judgeRender(a, code)
 }
 
-// judgeRender takes a refusal that is not about this template or these variables for a fault of the
-// settings, which an operator can mend.
+// judgeRender believes a verdict on the template or its variables only where the service itself gave
+// it, as JSON, and not a proxy in front of it.
 func judgeRender(a answer, code string) (Text, error) {
 	var reply struct {
 		Message, Detail string
@@ -113,21 +112,20 @@ func judgeRender(a answer, code string) (Text, error) {
 			BodyText             string `json:"body_text"`
 		}
 	}
-	err := json.Unmarshal(a.body, &reply)
 	refusal := fmt.Errorf("the template service answered %d", a.status)
-	switch a.status {
-	case http.StatusOK, http.StatusCreated:
-		text := Text{cmp.Or(reply.Data.Title, reply.Data.Subject), cmp.Or(reply.Data.Body, reply.Data.BodyText)}
-		if err != nil || text == (Text{}) {
-			return Text{}, &Away{Cause: errors.New("the template service answered without data.title and data.body")}
-		}
-		return text, nil
-	case http.StatusNotFound:
-		return Text{}, &Rejected{"unknown_template", fmt.Sprintf("the template service knows no template %q", code)}
-	case http.StatusBadRequest, http.StatusUnprocessableEntity:
-		return Text{}, &Rejected{"template_failed", refusal.Error() + ": " + cmp.Or(reply.Message, reply.Detail, "no reason given")}
-	case http.StatusTooManyRequests:
-		return Text{}, &Away{Cause: refusal, RetryAfter: a.retryAfter(), Busy: true}
+	if err := json.Unmarshal(a.body, &reply); err != nil {
+		return Text{}, a.later(fmt.Errorf("%w, and not by JSON", refusal))
 	}
-	return Text{}, &Away{Cause: refusal, RetryAfter: a.retryAfter()}
+	text := Text{cmp.Or(reply.Data.Title, reply.Data.Subject), cmp.Or(reply.Data.Body, reply.Data.BodyText)}
+	switch {
+	case a.status/100 == 2 && text != Text{}:
+		return text, nil
+	case a.status/100 == 2:
+		return Text{}, &Rejected{"template_failed", "the template service answered without data.title and data.body"}
+	case a.status == http.StatusNotFound:
+		return Text{}, &Rejected{"unknown_template", fmt.Sprintf("the template service knows no template %q", code)}
+	case a.isFinal():
+		return Text{}, &Rejected{"template_failed", refusal.Error() + ": " + cmp.Or(reply.Message, reply.Detail, "no reason given")}
+	}
+	return Text{}, a.later(refusal)
 }

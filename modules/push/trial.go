@@ -20,7 +20,7 @@ type trial struct {
 	TemplateCode *string                     `json:"template_code" doc:"Which template; the welcome when left out." example:"welcome_notification"`
 	Variables    *map[string]json.RawMessage `json:"variables" doc:"What the template fills in."`
 	Priority     *int                        `json:"priority" doc:"10 comes first." minimum:"1" maximum:"10" example:"1"`
-	Metadata     *map[string]json.RawMessage `json:"metadata" doc:"Goes along unread."`
+	Metadata     *map[string]json.RawMessage `json:"metadata" doc:"Its language chooses the text; all else goes along unread."`
 }
 
 type trialReceipt struct {

@@ -64,6 +64,8 @@ func (a *APNs) send(w http.ResponseWriter, req *http.Request) {
 		answer(w, 400, `{"reason":"BadDeviceToken"}`)
 	case AppleToken("400-other"):
 		answer(w, 400, `{"reason":"DeviceTokenNotForTopic"}`)
+	case AppleToken("400-idle"):
+		answer(w, 400, `{"reason":"IdleTimeout"}`)
 	case AppleToken("400-topic"):
 		answer(w, 400, `{"reason":"TopicDisallowed"}`)
 	case AppleToken("403"):

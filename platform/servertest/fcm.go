@@ -4,8 +4,10 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,9 +21,16 @@ type FCM struct {
 	Project     string
 
 	Locked bool // it gives no access tokens; set before the first is asked for
+	Silent bool // it does not answer who asks for one
+
+	issued  atomic.Int64 // access tokens
+	revoked atomic.Int64 // those that are refused
 }
 
-// NewFCM starts a stand-in that answers by magic tokens: 400 (of the token), 400-field, 401, 401-apple,
+// Revoke has it refuse the access tokens that it gave so far.
+func (f *FCM) Revoke() { f.revoked.Store(f.issued.Load()) }
+
+// NewFCM starts a stand-in that answers by magic tokens: 400 (of the token), 400-payload, 400-field, 401, 401-apple,
 // 403, 403-project, 404, 404-project, 429, 429-device, 500, 503, slow, hang, garbage.
 func NewFCM(t testing.TB) *FCM {
 	t.Helper()
@@ -40,16 +49,22 @@ func NewFCM(t testing.TB) *FCM {
 }
 
 func (f *FCM) token(w http.ResponseWriter, req *http.Request) {
+	if f.Silent {
+		hang(req, f.release)
+		return
+	}
 	if f.Locked || req.FormValue("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" || strings.Count(req.FormValue("assertion"), ".") != 2 {
 		answer(w, http.StatusBadRequest, `{"error":"invalid_grant","error_description":"Invalid JWT Signature."}`)
 		return
 	}
-	answer(w, http.StatusOK, `{"access_token":"of the service account","token_type":"Bearer","expires_in":3600}`)
+	answer(w, http.StatusOK, fmt.Sprintf(`{"access_token":"token-%d","token_type":"Bearer","expires_in":3600}`, f.issued.Add(1)))
 }
 
 func (f *FCM) send(w http.ResponseWriter, req *http.Request) {
 	var body struct{ Message map[string]any }
-	if json.NewDecoder(req.Body).Decode(&body) != nil || req.Header.Get("Authorization") != "Bearer of the service account" {
+	var bearer int64
+	_, err := fmt.Sscanf(req.Header.Get("Authorization"), "Bearer token-%d", &bearer)
+	if json.NewDecoder(req.Body).Decode(&body) != nil || err != nil || bearer <= f.revoked.Load() {
 		answer(w, http.StatusUnauthorized, fcmFault("401", "UNAUTHENTICATED", ""))
 		return
 	}
@@ -60,7 +75,9 @@ func (f *FCM) send(w http.ResponseWriter, req *http.Request) {
 	magic, _, _ := strings.Cut(token, "~")
 	switch magic {
 	case "400":
-		answer(w, 400, fcmFault("400", "INVALID_ARGUMENT", "INVALID_ARGUMENT"))
+		answer(w, 400, strings.Replace(fcmFault("400", "INVALID_ARGUMENT", "INVALID_ARGUMENT"), "…", "The registration token is not a valid FCM registration token", 1))
+	case "400-payload":
+		answer(w, 400, strings.Replace(fcmFault("400", "INVALID_ARGUMENT", "INVALID_ARGUMENT"), "…", "Android message is too big", 1))
 	case "400-field":
 		answer(w, 400, fcmFault("400", "INVALID_ARGUMENT", "INVALID_ARGUMENT", violation))
 	case "401":
