@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -105,10 +104,7 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 	k.preferences = preferences.New(k.db, k.bus, k.cache)
 	k.topology = c.topology()
 	k.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", k.topology, log)
-	deliveries, err := c.deliveries(log)
-	if err != nil {
-		return nil, err
-	}
+	deliveries := c.deliveries(log)
 	deliveries.Failed = messaging.FailedQueue{Connection: k.publish, Publisher: messaging.NewPublisher(k.publish), Topology: k.topology}
 	k.push = push.New(k.db, k.bus, k.cache, deliveries, log)
 	// In this order followers run, and lock their rows: what begins in one module goes on in later ones.
@@ -125,21 +121,15 @@ func (c config) topology() messaging.Topology {
 	}
 }
 
-func (c config) deliveries(log *slog.Logger) (push.Settings, error) {
+func (c config) deliveries(log *slog.Logger) push.Settings {
 	s := push.Settings{
-		Providers: c.Providers.open(c.PushConcurrency, log), Templates: push.BuiltInTemplates(),
+		Providers: c.Providers.open(c.PushConcurrency, log), Templates: c.Templates,
 		Attempts: len(c.PushRetrySteps) + 1, Concurrency: c.PushConcurrency,
 	}
 	if c.TemplateServiceURL != "" {
 		s.Service = push.NewTemplateService(c.TemplateServiceURL, c.PushConcurrency)
 	}
-	if c.TemplateDir == "" {
-		return s, nil
-	}
-	if err := s.Templates.Add(os.DirFS(c.TemplateDir)); err != nil {
-		return s, fmt.Errorf("TEMPLATE_DIR cannot be used; accepted: a folder with files CODE.json or CODE.LANGUAGE.json that have a title and a body:\n%w", err)
-	}
-	return s, nil
+	return s
 }
 
 func (c config) mailSender(log *slog.Logger) mail.Sender {

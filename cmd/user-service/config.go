@@ -17,6 +17,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"user-service/modules/auth"
+	"user-service/modules/push"
 	"user-service/platform/mail"
 	"user-service/platform/web"
 )
@@ -60,7 +61,7 @@ type config struct {
 
 	TestNotifications bool
 
-	TemplateDir        string // none: the built-in templates only
+	Templates          push.Templates
 	TemplateServiceURL string // none: this service's own templates
 	Providers          pushProviders
 	StatusWebhookURL   string // none: nobody wants to be told
@@ -102,7 +103,7 @@ func loadConfig() (config, []string) {
 
 		TestNotifications: e.flag("ALLOW_TEST_NOTIFICATION_ENDPOINT", false),
 
-		TemplateDir:        e.text("TEMPLATE_DIR", ""),
+		Templates:          templates(&e),
 		TemplateServiceURL: e.optionalURL("TEMPLATE_SERVICE_URL", "http", "https"),
 		Providers:          readProviders(&e),
 		PushConcurrency:    e.number("PUSH_CONCURRENCY", 32, 1, 10000),
@@ -194,6 +195,19 @@ func tracing(e *environment) bool {
 		"parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio")
 	e.fraction("OTEL_TRACES_SAMPLER_ARG")
 	return true
+}
+
+// templates are the built-in ones, and those of the operator.
+func templates(e *environment) push.Templates {
+	all := push.BuiltInTemplates()
+	if !e.has("TEMPLATE_DIR") {
+		return all
+	}
+	folder := e.text("TEMPLATE_DIR", "")
+	for _, fault := range all.Add(os.DirFS(folder)) {
+		e.fault("TEMPLATE_DIR", fmt.Sprintf("is %q: %v", folder, fault), "a folder with files CODE.json or CODE.LANGUAGE.json that have a title and a body")
+	}
+	return all
 }
 
 // publicURL gets a page and a token put behind it.

@@ -76,7 +76,7 @@ func TestEveryFaultIsToldAtOnceByItsVariableAndWithoutSecrets(t *testing.T) {
 		"SECRET_KEY": "short-secret", "PORT": "http", "DB_PORT": "0", "REDIS_URL": "http://:hidden@host", "RABBITMQ_URL": "amqp://user:hidden@",
 		"DEBUG": "perhaps", "LOG_LEVEL": "LOUD", "PUSH_PROVIDER": "pigeon", "PUSH_RETRY_STEPS": "1m,10s", "JWT_ACCESS_TOKEN_LIFETIME": "-1",
 		"PUSH_PREFETCH": "99999999999999999999", "EMAIL_TRANSPORT": "pigeon", "PUBLIC_URL": "https://example.com/?token=hidden",
-		"PPROF": "perhaps", "OTEL_TRACES_EXPORTER": "zipkin", "TEMPLATE_SERVICE_URL": "templates:80", "STATUS_WEBHOOK_URL": "ftp://gateway/?hidden",
+		"PPROF": "perhaps", "OTEL_TRACES_EXPORTER": "zipkin", "TEMPLATE_SERVICE_URL": "templates:80", "TEMPLATE_DIR": "/none such", "STATUS_WEBHOOK_URL": "ftp://gateway/?hidden",
 		"RATE_LIMIT": "sometimes", "TRUSTED_PROXIES": "10.0.0.0/8,10.0.0.0/33",
 		"ALLOWED_HOSTS": "https://example.com", "CORS_ALLOWED_ORIGINS": "example.com", "ALLOW_TEST_NOTIFICATION_ENDPOINT": "perhaps",
 	})
@@ -86,11 +86,11 @@ func TestEveryFaultIsToldAtOnceByItsVariableAndWithoutSecrets(t *testing.T) {
 		"SECRET_KEY", "PORT", "DB_PORT", "REDIS_URL", "RABBITMQ_URL", "DEBUG", "LOG_LEVEL", "PUSH_PROVIDER", "PUSH_RETRY_STEPS",
 		"JWT_ACCESS_TOKEN_LIFETIME", "PUSH_PREFETCH", "EMAIL_TRANSPORT", "PUBLIC_URL",
 		"RATE_LIMIT", "TRUSTED_PROXIES", "ALLOWED_HOSTS", "CORS_ALLOWED_ORIGINS", "ALLOW_TEST_NOTIFICATION_ENDPOINT",
-		"PPROF", "OTEL_TRACES_EXPORTER", "TEMPLATE_SERVICE_URL", "STATUS_WEBHOOK_URL",
+		"PPROF", "OTEL_TRACES_EXPORTER", "TEMPLATE_SERVICE_URL", "TEMPLATE_DIR", "STATUS_WEBHOOK_URL",
 	} {
 		require.Contains(t, "\n"+all, "\n"+name+" ")
 	}
-	require.Len(t, faults, 22)
+	require.Len(t, faults, 23)
 	for _, fault := range faults {
 		require.Contains(t, fault, "accepted: ")
 		require.NotContains(t, fault, "\n")
@@ -257,14 +257,14 @@ func TestVendorsNeedTheirFilesAndIDs(t *testing.T) {
 	c, faults := loadConfig()
 	require.Empty(t, faults)
 	require.Equal(t, []string{"fcm", "apns"}, c.Providers.Names)
-	for name, faulty := range map[string]string{"FCM_CREDENTIALS": apple.KeyFile, "APNS_KEY_FILE": google.Credentials, "APNS_KEY_ID": "", "APNS_TEAM_ID": "", "APNS_TOPIC": ""} {
+	for name, faulty := range map[string]string{"FCM_CREDENTIALS": apple.KeyFile, "APNS_KEY_FILE": google.Credentials, "APNS_KEY_ID": "key", "APNS_TEAM_ID": "team", "APNS_TOPIC": ""} {
 		for _, value := range []string{"", faulty} {
 			changed := maps.Clone(whole)
 			changed[name] = value
 			setOnly(t, changed)
 			_, faults = loadConfig()
 			require.Len(t, faults, 1, name)
-			require.Regexp(t, "^"+name+" (is missing|names .*, which (is|holds) no .*); accepted: .+", faults[0])
+			require.Regexp(t, "^"+name+" (is missing|is \"(key|team)\"|names .*, which (is|holds) no .*); accepted: .+", faults[0])
 		}
 	}
 }

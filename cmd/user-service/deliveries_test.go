@@ -69,6 +69,8 @@ func TestWhatBecameOfAMessageIsOnRecord(t *testing.T) {
 	var one shown
 	i.call("GET", "/api/v1/notifications/"+url.PathEscape(sent), admin.AccessToken, nil).into(t, &one)
 	require.Equal(t, own[1], one)
+	i.call("GET", "/api/v1/notifications/"+url.PathEscape(failed)+"/", admin.AccessToken, nil).into(t, &one)
+	require.Equal(t, own[0], one, "although its id has a slash")
 	require.Equal(t, "not_found", i.call("GET", "/api/v1/notifications/none/", admin.AccessToken, nil).Error)
 	for _, path := range []string{"", "none/"} {
 		require.Equal(t, "forbidden", i.call("GET", "/api/v1/notifications/"+path, k.AccessToken, nil).Error, "a user sees their own only")

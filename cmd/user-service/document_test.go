@@ -74,7 +74,7 @@ func readDocument(content []byte) (*document, error) {
 		return nil, err
 	}
 	for path, methods := range parsed.Paths {
-		pattern := strings.NewReplacer(`\{id\}`, "[0-9a-fA-F-]{36}", `\{request_id\}`, "[^/]+").Replace(strings.TrimSuffix(regexp.QuoteMeta(path), "/"))
+		pattern := strings.NewReplacer(`\{id\}`, "[0-9a-fA-F-]{36}", `\{request_id\}`, ".+").Replace(strings.TrimSuffix(regexp.QuoteMeta(path), "/"))
 		for method, o := range methods {
 			d.operations = append(d.operations, operation{strings.ToUpper(method), path, regexp.MustCompile("^" + pattern + "/?$"), o.Responses})
 		}

@@ -25,6 +25,7 @@ import (
 
 	"user-service/migrations"
 	"user-service/modules/auth"
+	"user-service/modules/push"
 	"user-service/platform/logging"
 	"user-service/platform/postgres"
 	"user-service/platform/servertest"
@@ -75,7 +76,7 @@ func newStack(t testing.TB) *stack {
 		Exchange: "notifications.direct", PushQueue: "push.queue", DLX: "notifications.dlx", FailedQueue: "failed.queue", Events: "user.events",
 		AccessLifetime: time.Hour, RefreshLifetime: 24 * time.Hour,
 		EmailTransport: "queue", PublicURL: "https://app.example.com",
-		Providers: pushProviders{Names: []string{"webhook"}, WebhookURL: s.provider.server.URL}, PushConcurrency: 8, PushPrefetch: 16,
+		Templates: push.BuiltInTemplates(), Providers: pushProviders{Names: []string{"webhook"}, WebhookURL: s.provider.server.URL}, PushConcurrency: 8, PushPrefetch: 16,
 		PushRetrySteps: []time.Duration{200 * time.Millisecond, 400 * time.Millisecond},
 	}
 	return s

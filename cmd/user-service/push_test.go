@@ -15,7 +15,6 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
-	"user-service/platform/logging"
 	"user-service/platform/servertest"
 )
 
@@ -340,10 +339,11 @@ func TestDeadLetterThatIsMovedBackHasAllItsAttempts(t *testing.T) {
 func TestTextsOfTheOperatorAreInTheLanguageOfTheMessage(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
-	s.config.TemplateDir = t.TempDir()
+	folder := t.TempDir()
 	for name, title := range map[string]string{"order.json": "{{name}}, it is on its way", "order.de.json": "{{name}}, sie ist unterwegs"} {
-		require.NoError(t, os.WriteFile(filepath.Join(s.config.TemplateDir, name), fmt.Appendf(nil, `{"title": %q, "body": "…"}`, title), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), fmt.Appendf(nil, `{"title": %q, "body": "…"}`, title), 0o600))
 	}
+	require.Empty(t, s.config.Templates.Add(os.DirFS(folder)))
 	i := s.start(t)
 	b := s.broker(t)
 	k := i.register()
@@ -355,7 +355,4 @@ func TestTextsOfTheOperatorAreInTheLanguageOfTheMessage(t *testing.T) {
 		servertest.Eventually(t, func() bool { return len(s.provider.received(id)) == 1 }, "it is sent")
 		require.Equal(t, want, s.provider.received(id)[0]["title"])
 	}
-	s.config.TemplateDir = filepath.Join(s.config.TemplateDir, "none")
-	_, err := newCore(s.config, 2, logging.New(t.Output(), s.config.LogLevel, false))
-	require.ErrorContains(t, err, "TEMPLATE_DIR")
 }

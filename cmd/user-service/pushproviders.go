@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"regexp"
 
 	"user-service/modules/push"
 )
@@ -38,7 +39,7 @@ func readProviders(e *environment) (p pushProviders) {
 		case "apns":
 			p.APNsURL = e.optionalURL("APNS_BASE_URL", "http", "https")
 			p.APNsTopic = e.required("APNS_TOPIC", "the bundle id of the app")
-			keyID, teamID := e.required("APNS_KEY_ID", "the id of the key, ten characters"), e.required("APNS_TEAM_ID", "the id of the team, ten characters")
+			keyID, teamID := e.appleID("APNS_KEY_ID"), e.appleID("APNS_TEAM_ID")
 			if content, ok := e.file("APNS_KEY_FILE", push.AcceptedAPNsKey); ok {
 				p.APNs = understood(e, "APNS_KEY_FILE", push.AcceptedAPNsKey, func() (push.APNsKey, error) {
 					return push.ParseAPNsKey(content, keyID, teamID)
@@ -47,6 +48,18 @@ func readProviders(e *environment) (p pushProviders) {
 		}
 	}
 	return p
+}
+
+var appleID = regexp.MustCompile(`^[A-Z0-9]{10}$`)
+
+// appleID reads the id of a key or a team.
+func (e *environment) appleID(name string) string {
+	const accepted = "ten capital letters and digits, as Apple's developer pages show them"
+	value := e.required(name, accepted)
+	if value != "" && !appleID.MatchString(value) {
+		e.fault(name, fmt.Sprintf("is %q", value), accepted)
+	}
+	return value
 }
 
 // understood reads the content of a file that a variable names.

@@ -41,8 +41,8 @@ var builtIn embed.FS
 // BuiltInTemplates are those that are always there.
 func BuiltInTemplates() Templates {
 	t := Templates{}
-	if err := t.add(builtIn, "templates"); err != nil {
-		panic(err) // a test reads them all
+	if faults := t.add(builtIn, "templates"); len(faults) > 0 {
+		panic(faults[0]) // a test reads them all
 	}
 	return t
 }
@@ -50,31 +50,31 @@ func BuiltInTemplates() Templates {
 // Add reads the templates of a folder, which replace others of the same code. Each is a file of its own,
 // CODE.json or for one language CODE.LANGUAGE.json as in welcome_notification.de.json, with a title and a
 // body in the form of Go's text/template, where {{name}} stands for {{.name}}.
-func (t Templates) Add(folder fs.FS) error { return t.add(folder, ".") }
+// It gives all that is wrong with them.
+func (t Templates) Add(folder fs.FS) (faults []error) { return t.add(folder, ".") }
 
-func (t Templates) add(folder fs.FS, below string) error {
+func (t Templates) add(folder fs.FS, below string) (faults []error) {
 	files, err := fs.ReadDir(folder, below)
 	if err != nil {
-		return err
+		return []error{errors.New("cannot be read")}
 	}
-	var faults []error
 	for _, file := range files {
 		name, isTemplate := strings.CutSuffix(file.Name(), ".json")
 		if !isTemplate || file.IsDir() {
 			continue
 		}
 		content, err := fs.ReadFile(folder, path.Join(below, file.Name()))
-		if err != nil {
-			return err
+		if err == nil {
+			t[name], err = parsed(content)
 		}
-		if t[name], err = parsed(content); err != nil {
+		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", file.Name(), err))
 		}
 		if code, language, translated := strings.Cut(name, "."); translated {
 			t[code+"."+strings.ToLower(language)] = t[name] // languages have no case
 		}
 	}
-	return errors.Join(faults...)
+	return faults
 }
 
 func parsed(content []byte) (t pattern, err error) {

@@ -193,6 +193,9 @@ func (r *Router) judge(ctx context.Context, req *http.Request, x exchange) (repl
 	return success(x.endpoint.Status, x.endpoint.Message, data)
 }
 
+// placeholders say what stands in a path. An id of ours is a UUID; one that others gave may have slashes.
+var placeholders = strings.NewReplacer("{id}", "{id:[0-9a-fA-F-]{36}}", "{request_id}", "{request_id:.+}")
+
 func (r *Router) add(e Endpoint, base string, handler http.HandlerFunc) {
 	methods := []string{e.Method}
 	if e.Method == http.MethodGet {
@@ -200,7 +203,7 @@ func (r *Router) add(e Endpoint, base string, handler http.HandlerFunc) {
 	}
 	for _, path := range []string{e.Path, e.Also} {
 		if path != "" {
-			template := strings.ReplaceAll(base+strings.TrimSuffix(path, "/"), "{id}", "{id:[0-9a-fA-F-]{36}}")
+			template := placeholders.Replace(base + strings.TrimSuffix(path, "/"))
 			r.mux.Path(template).Methods(methods...).HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				noteRoute(req.Context(), base+path)
 				handler(w, req)
