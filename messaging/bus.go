@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/ThreeDotsLabs/watermill/components/cqrs"
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"user-service/messaging/events"
 	"user-service/platform/correlation"
@@ -16,11 +17,15 @@ type Bus struct {
 	commands *cqrs.CommandBus
 	events   *cqrs.EventBus
 	inline   *inline
+	outbox   *Outbox
 }
 
 // NewBus makes a bus whose events, mails and push messages leave through outbox.
 func NewBus(outbox *Outbox) (*Bus, error) {
-	b := &Bus{inline: &inline{handlers: map[string]cqrs.CommandHandler{}, followers: map[string][]cqrs.EventHandler{}}}
+	b := &Bus{
+		inline: &inline{handlers: map[string]cqrs.CommandHandler{}, followers: map[string][]cqrs.EventHandler{}},
+		outbox: outbox,
+	}
 	var err error
 	b.commands, err = cqrs.NewCommandBusWithConfig(b.inline, cqrs.CommandBusConfig{
 		GeneratePublishTopic: func(p cqrs.CommandBusGeneratePublishTopicParams) (string, error) { return p.CommandName, nil },
@@ -58,6 +63,19 @@ func Ask[Answer any](ctx context.Context, b *Bus, command any) (Answer, error) {
 func (b *Bus) Publish(ctx context.Context, event events.Event) error {
 	return b.events.Publish(ctx, event)
 }
+
+// Together is for many events of one transaction, of whichever users: what fn publishes is written to the
+// outbox when fn has ended, by one statement. One by one, two such transactions could each wait for a
+// number that the other one has taken.
+func (b *Bus) Together(ctx context.Context, fn func(ctx context.Context) error) error {
+	var held message.Messages
+	if err := fn(context.WithValue(ctx, heldKey{}, &held)); err != nil || len(held) == 0 {
+		return err
+	}
+	return b.outbox.Publish(held[0].Metadata[metaTopic], held...)
+}
+
+type heldKey struct{}
 
 // Handle makes fn the handler of Command. A second one is a programming error and panics.
 func Handle[Command any](b *Bus, fn func(ctx context.Context, command *Command) error) {
@@ -97,6 +115,7 @@ func Follow[Event events.Event](b *Bus, fn func(ctx context.Context, event *Even
 
 // Names of what a message's metadata says.
 const (
+	metaTopic       = "topic"
 	metaSource      = "source"
 	metaSubject     = "subject"
 	metaCorrelation = "correlation_id"
@@ -109,6 +128,7 @@ func describe(p cqrs.OnEventSendParams) error {
 		return fmt.Errorf("messaging: %T is no event", p.Event)
 	}
 	ids := correlation.From(p.Message.Context())
+	p.Message.Metadata[metaTopic] = event.Type()
 	p.Message.Metadata[metaSource] = event.Source()
 	p.Message.Metadata[metaSubject] = event.Subject()
 	p.Message.Metadata[metaCorrelation] = ids.Correlation

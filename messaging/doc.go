@@ -26,7 +26,8 @@
 // may not. It holds a token that only its reader may see, so its command and its row are never logged.
 //
 // Each event has a sequence without gaps per user and source, which is also what keeps them in
-// order: to take the next number a transaction locks it until it commits.
+// order: to take the next number a transaction locks it until it commits. Many events of one transaction
+// are published Together, which takes their numbers in one order for all and writes them at once.
 //
 // # RabbitMQ
 //

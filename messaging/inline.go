@@ -68,8 +68,13 @@ func (s bothSpeeds) Publish(topic string, messages ...*message.Message) error {
 		if err := s.now.follow(topic, msg); err != nil {
 			return err
 		}
+		if held, ok := msg.Context().Value(heldKey{}).(*message.Messages); ok {
+			*held = append(*held, msg)
+		} else if err := s.later.Publish(topic, msg); err != nil {
+			return err
+		}
 	}
-	return s.later.Publish(topic, messages...)
+	return nil
 }
 
 func (s bothSpeeds) Close() error { return s.later.Close() }

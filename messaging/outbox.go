@@ -69,15 +69,21 @@ func ring(wake chan<- struct{}) {
 // a command to another service without.
 type outboxSchema struct{ wsql.DefaultPostgreSQLSchema }
 
-// insertOutbox locks the number until the transaction ends, so that the positions of one user and
-// source rise in the order of commits.
-const insertOutbox = `
-	WITH next AS (
-		INSERT INTO messaging.sequences AS s (subject, source, last) VALUES ($1, $2, 1)
-		ON CONFLICT (subject, source) DO UPDATE SET last = s.last + 1
-		RETURNING last)
+// insertEvents locks the numbers until the transaction ends, so that the positions of one user and
+// source rise in the order of commits; always in the same order, or two of them could each wait for a
+// number of the other. The last of a user and source gets the last number, and from there it goes back.
+const insertEvents = `
+	WITH told AS MATERIALIZED (SELECT * FROM json_to_recordset($1) AS t (
+		n integer, id uuid, topic text, source text, subject text, correlation_id text, traceparent text, data json)),
+	next AS (
+		INSERT INTO messaging.sequences AS s (subject, source, last)
+		SELECT subject, source, count(*) FROM told GROUP BY subject, source ORDER BY subject, source
+		ON CONFLICT (subject, source) DO UPDATE SET last = s.last + EXCLUDED.last
+		RETURNING subject, source, last)
 	INSERT INTO messaging.outbox (id, topic, source, subject, sequence, correlation_id, traceparent, data)
-	SELECT $3, $4, $2, $1, last, $5, $6, $7 FROM next`
+	SELECT id, topic, source, subject, last + 1 - row_number() OVER (PARTITION BY subject, source ORDER BY n DESC),
+		correlation_id, traceparent, data
+	FROM told JOIN next USING (subject, source) ORDER BY n`
 
 const insertCommand = `
 	INSERT INTO messaging.outbox (subject, source, id, topic, sequence, correlation_id, traceparent, data)
@@ -85,17 +91,38 @@ const insertCommand = `
 
 // InsertQuery implements wsql.SchemaAdapter.
 func (outboxSchema) InsertQuery(topic string, messages message.Messages) (wsql.Query, error) {
-	if len(messages) != 1 {
-		return wsql.Query{}, errors.New("messaging: the outbox takes one message at a time")
-	}
-	msg, insert := messages[0], insertOutbox
 	if topic == mailTopic || topic == pushTopic {
-		insert = insertCommand
+		if len(messages) != 1 {
+			return wsql.Query{}, errors.New("messaging: the outbox takes one command at a time")
+		}
+		msg := messages[0]
+		return wsql.Query{Query: insertCommand, Args: []any{
+			msg.Metadata[metaSubject], msg.Metadata[metaSource], msg.UUID, topic,
+			msg.Metadata[metaCorrelation], msg.Metadata[metaTraceparent], json.RawMessage(msg.Payload),
+		}}, nil
 	}
-	return wsql.Query{Query: insert, Args: []any{
-		msg.Metadata[metaSubject], msg.Metadata[metaSource], msg.UUID, topic,
-		msg.Metadata[metaCorrelation], msg.Metadata[metaTraceparent], json.RawMessage(msg.Payload),
-	}}, nil
+	rows := make([]toldRow, len(messages))
+	for n, msg := range messages {
+		rows[n] = toldRow{
+			n, msg.UUID, msg.Metadata[metaTopic], msg.Metadata[metaSource], msg.Metadata[metaSubject],
+			msg.Metadata[metaCorrelation], msg.Metadata[metaTraceparent], json.RawMessage(msg.Payload),
+		}
+	}
+	told, err := json.Marshal(rows)
+	return wsql.Query{Query: insertEvents, Args: []any{string(told)}}, err
+}
+
+// toldRow is an event on its way into the outbox. They are given as JSON, since of an array the planner
+// knows the length, and would make a plan for each.
+type toldRow struct {
+	N             int             `json:"n"`
+	ID            string          `json:"id"`
+	Topic         string          `json:"topic"`
+	Source        string          `json:"source"`
+	Subject       string          `json:"subject"`
+	CorrelationID string          `json:"correlation_id"`
+	Traceparent   string          `json:"traceparent"`
+	Data          json.RawMessage `json:"data"`
 }
 
 // executor is watermill-sql's door to the transaction of ctx.

@@ -3,6 +3,7 @@ package messaging
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -94,4 +95,74 @@ func TestSequenceRisesWithoutGapsPerUserAndSource(t *testing.T) {
 		last[of] = row.Sequence
 	}
 	require.Len(t, last, 2*len(users))
+}
+
+func TestEventsPublishedTogetherAreRowsLikeAnyOther(t *testing.T) {
+	t.Parallel()
+	s := newSender(t)
+	one, other := newUser(), newUser()
+	s.publish(t, changed(one), changed(one))
+	told := []events.Event{
+		changed(one), events.ProfileUpdated{UserID: other}, changed(other), changed(one), events.ProfileUpdated{UserID: other},
+	}
+	publishAll := func(ctx context.Context) error {
+		for n, event := range told {
+			ids := correlation.IDs{Correlation: fmt.Sprintf("request-%d", n)}
+			if err := s.Publish(correlation.With(ctx, ids), event); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	require.NoError(t, s.db.InTx(t.Context(), func(ctx context.Context) error { return s.Together(ctx, publishAll) }))
+	rows := s.rows(t)[2:]
+	require.Len(t, rows, len(told))
+	for n, row := range rows {
+		require.Equal(t, told[n].Type(), row.Topic)
+		require.Equal(t, told[n].Subject(), row.Subject)
+		require.Equal(t, fmt.Sprintf("request-%d", n), row.CorrelationID, "each goes on with its own cause")
+		require.Equal(t, []int64{3, 1, 1, 4, 2}[n], row.Sequence)
+	}
+
+	changedMind := errors.New("changed my mind")
+	require.ErrorIs(t, s.db.InTx(t.Context(), func(ctx context.Context) error {
+		return s.Together(ctx, func(ctx context.Context) error { return errors.Join(publishAll(ctx), changedMind) })
+	}), changedMind)
+	require.NoError(t, s.db.InTx(t.Context(), func(ctx context.Context) error {
+		return s.Together(ctx, func(context.Context) error { return nil })
+	}))
+	require.Len(t, s.rows(t), 2+len(told))
+	require.ErrorIs(t, s.Together(t.Context(), publishAll), errOutsideTx)
+}
+
+// TestEventsPublishedTogetherNeverWaitForEachOther has writers take the numbers of the same users, each
+// in an order of its own.
+func TestEventsPublishedTogetherNeverWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	s := newSender(t)
+	users := make([]string, 12)
+	for n := range users {
+		users[n] = newUser()
+	}
+	var writers errgroup.Group
+	for range 6 {
+		writers.Go(func() error {
+			for range 20 {
+				if err := s.db.InTx(t.Context(), func(ctx context.Context) error {
+					return s.Together(ctx, func(ctx context.Context) error {
+						for _, n := range rand.Perm(len(users)) {
+							if err := s.Publish(ctx, changed(users[n])); err != nil {
+								return err
+							}
+						}
+						return nil
+					})
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, writers.Wait())
 }
