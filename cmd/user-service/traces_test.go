@@ -149,7 +149,8 @@ func TestOneTraceLeadsFromARequestOrAMessageToAllThatItCauses(t *testing.T) {
 	c.under(t, c.under(t, wish, "POST "+resetPath)[0], "publish email")
 
 	processed := c.under(t, message, "process push.queue")[0]
-	c.under(t, processed, "INSERT")
+	c.under(t, c.under(t, processed, "reserve")[0], "WITH")
+	c.under(t, c.under(t, processed, "record")[0], "COMMIT")
 	require.Equal(t, c.under(t, processed, "push by webhook")[0].String(), toProvider)
 	require.Equal(t, c.under(t, processed, "publish push.sent")[0].String(), sent.Headers["traceparent"])
 

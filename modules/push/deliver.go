@@ -21,18 +21,18 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 		return err
 	}
 	correlationID := correlation.From(ctx).Correlation
-	state, attempts, err := m.store.reserve(ctx, message, correlationID, d.MovedBack)
+	got, err := m.reservations.do(ctx, message.RequestID, request{message, correlationID, d.MovedBack})
 	switch {
 	case err != nil:
 		return fmt.Errorf("reserve the request: %w", err)
-	case state == finished:
+	case got.state == finished:
 		m.metrics.outcome("duplicate", "", "")
 		m.log.InfoContext(ctx, "duplicate", "request_id", message.RequestID)
 		return nil
-	case state == busy:
+	case got.state == busy:
 		return &messaging.Transient{Cause: errBusy, Blameless: true}
 	}
-	out := outcome{pushMessage: message, attempts: attempts, correlationID: correlationID}
+	out := outcome{pushMessage: message, attempts: got.attempts, correlationID: correlationID}
 	if err := m.decide(ctx, message, &out); err != nil {
 		return m.giveBack(ctx, message, err)
 	}
@@ -164,29 +164,49 @@ func (m *Module) Failed(ctx context.Context, d messaging.Delivery, why *messagin
 
 // record gives a request its outcome and tells the world, once.
 func (m *Module) record(ctx context.Context, o outcome) error {
-	return m.db.InTx(ctx, func(ctx context.Context) error {
-		first, err := m.store.finish(ctx, o)
-		if err != nil {
+	o.traceparent = correlation.From(ctx).Traceparent
+	_, err := m.outcomes.do(ctx, o.RequestID, o)
+	return err
+}
+
+// recordAll is record for all outcomes that have come about at the same time.
+func (m *Module) recordAll(ctx context.Context, all map[string]outcome) (map[string]struct{}, error) {
+	var first []string
+	err := m.db.InTx(ctx, func(ctx context.Context) (err error) {
+		if first, err = m.store.finish(ctx, all); err != nil {
 			return fmt.Errorf("record the outcome: %w", err)
 		}
-		if !first {
+		return m.bus.Together(ctx, func(ctx context.Context) error {
+			for _, id := range first {
+				if err := m.tell(ctx, all[id]); err != nil {
+					return err
+				}
+			}
 			return nil
-		}
-		count := func(context.Context) { m.metrics.outcome(o.status, o.provider, o.reason) }
-		if err := postgres.AfterCommit(ctx, count); err != nil {
-			return err
-		}
-		told := events.PushOutcome{
-			RequestID: o.RequestID, UserID: o.UserID, TemplateCode: o.TemplateCode, Provider: o.provider,
-			ProviderMessageID: o.providerMessageID, Reason: o.reason, Attempts: o.attempts,
-		}
-		switch o.status {
-		case sent:
-			return m.bus.Publish(ctx, events.PushSent{PushOutcome: told})
-		case skipped:
-			return m.bus.Publish(ctx, events.PushSkipped{PushOutcome: told})
-		default:
-			return m.bus.Publish(ctx, events.PushFailed{PushOutcome: told})
-		}
+		})
 	})
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range first {
+		m.metrics.outcome(all[id].status, all[id].provider, all[id].reason)
+	}
+	return nil, nil
+}
+
+// tell goes on with the ids of o's own message.
+func (m *Module) tell(ctx context.Context, o outcome) error {
+	ctx = correlation.With(ctx, correlation.IDs{Correlation: o.correlationID, Traceparent: o.traceparent})
+	told := events.PushOutcome{
+		RequestID: o.RequestID, UserID: o.UserID, TemplateCode: o.TemplateCode, Provider: o.provider,
+		ProviderMessageID: o.providerMessageID, Reason: o.reason, Attempts: o.attempts,
+	}
+	switch o.status {
+	case sent:
+		return m.bus.Publish(ctx, events.PushSent{PushOutcome: told})
+	case skipped:
+		return m.bus.Publish(ctx, events.PushSkipped{PushOutcome: told})
+	default:
+		return m.bus.Publish(ctx, events.PushFailed{PushOutcome: told})
+	}
 }

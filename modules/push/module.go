@@ -35,6 +35,9 @@ type Module struct {
 	failed    messaging.FailedQueue
 	metrics   metrics
 	log       *slog.Logger
+
+	reservations *batches[request, reservation]
+	outcomes     *batches[outcome, struct{}]
 }
 
 // Settings are what an operator decides of deliveries.
@@ -55,6 +58,7 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, s Settings, lo
 		db: db, bus: bus, cache: cache, store: store{db}, templates: s.Templates, metrics: figures, log: log,
 		failed: s.Failed, providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
 	}
+	m.reservations, m.outcomes = newBatches("reserve", m.store.reserve), newBatches("record", m.recordAll)
 	if s.Service != nil {
 		m.templates = newRendered(s.Service, s.Attempts, log)
 	}

@@ -2,7 +2,7 @@ package push
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"time"
 
 	"user-service/platform/postgres"
@@ -22,6 +22,13 @@ const (
 	failed  status = "failed"
 )
 
+// request asks for the right to work on a message.
+type request struct {
+	pushMessage
+	correlationID string
+	movedBack     bool // from the failed queue
+}
+
 // outcome is what became of a request.
 type outcome struct {
 	pushMessage
@@ -32,38 +39,118 @@ type outcome struct {
 	providerMessageID string
 	attempts          int
 	correlationID     string
+	traceparent       string
 }
 
-// reservation is the answer to who may work on a request.
-type reservation int
+// reservation is the answer to a request.
+type reservation struct {
+	state    state
+	attempts int // this one included
+}
+
+type state int
 
 const (
-	reserved reservation = iota
-	busy                 // somebody else has it for now
-	finished             // it has its outcome
+	busy     state = iota // somebody else has it for now, as far as is known
+	reserved              // it is the asker's
+	finished              // it has its outcome
 )
 
-// reserve takes the request for leaseFor and counts the attempt. One that has failed is taken up again
+// row is a delivery as a statement takes it.
+type row struct {
+	RequestID         string `json:"request_id" db:"request_id"`
+	UserID            string `json:"user_id"`
+	TemplateCode      string `json:"template_code"`
+	Status            status `json:"status" db:"status"`
+	Reason            string `json:"reason"`
+	Provider          string `json:"provider"`
+	ProviderMessageID string `json:"provider_message_id"`
+	Attempts          int    `json:"attempts" db:"attempts"`
+	CorrelationID     string `json:"correlation_id"`
+}
+
+func (r request) row() row {
+	return row{
+		RequestID: r.RequestID, UserID: r.UserID, TemplateCode: r.TemplateCode, Status: "sending", Attempts: 1,
+		CorrelationID: r.correlationID,
+	}
+}
+
+func (o outcome) row() row {
+	return row{
+		RequestID: o.RequestID, UserID: o.UserID, TemplateCode: o.TemplateCode, Status: o.status, Reason: o.reason, Provider: o.provider,
+		ProviderMessageID: o.providerMessageID, Attempts: o.attempts, CorrelationID: o.correlationID,
+	}
+}
+
+// withRows begins a statement about many deliveries, $1, which then goes through them in the order of
+// their keys: two that did not could each hold what the other waits for. For a row that somebody keeps
+// locked it does not wait long, since all the others wait with it.
+const withRows = `
+	WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', '1s', true)),
+	rows AS MATERIALIZED (SELECT * FROM patience, json_to_recordset($1) AS given (
+		request_id text, user_id text, template_code text, status text, reason text, provider text, provider_message_id text,
+		attempts integer, correlation_id text))`
+
+func rowsOf[T interface{ row() row }](all map[string]T) (string, error) {
+	made := make([]row, 0, len(all))
+	for _, one := range all {
+		made = append(made, one.row())
+	}
+	encoded, err := json.Marshal(made)
+	return string(encoded), err
+}
+
+// idsOf are the ids of those that are so: what a row of the table has no column for.
+func idsOf[T any](all map[string]T, so func(T) bool) any {
+	ids := []string{}
+	for id, one := range all {
+		if so(one) {
+			ids = append(ids, id)
+		}
+	}
+	return postgres.Array(ids)
+}
+
+// reserve takes the requests for leaseFor and counts the attempts. One that has failed is taken up again
 // only when its message was moved back.
-func (s store) reserve(ctx context.Context, m pushMessage, correlationID string, movedBack bool) (reservation, int, error) {
-	var attempts int
-	err := s.db.Get(ctx, &attempts, `
+func (s store) reserve(ctx context.Context, all map[string]request) (map[string]reservation, error) {
+	asked, err := rowsOf(all)
+	if err != nil {
+		return nil, err
+	}
+	var taken []row
+	if err := s.db.Select(ctx, &taken, withRows+`
 		INSERT INTO push.deliveries AS d (request_id, user_id, template_code, status, attempts, correlation_id, lease_until)
-		VALUES ($1, $2, $3, 'sending', 1, $4, now() + make_interval(secs => $5))
+		SELECT request_id, user_id, template_code, status, attempts, correlation_id, now() + make_interval(secs => $2)
+		FROM rows ORDER BY request_id
 		ON CONFLICT (request_id) DO UPDATE
 		SET status = 'sending', reason = '', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
-		WHERE d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now()) OR (d.status = 'failed' AND $6)
-		RETURNING attempts`,
-		m.RequestID, m.UserID, m.TemplateCode, correlationID, leaseFor.Seconds(), movedBack)
-	if err == nil || !errors.Is(err, postgres.ErrNoRows) {
-		return reserved, attempts, err
+		WHERE d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now())
+		   OR (d.status = 'failed' AND d.request_id = ANY ($3))
+		RETURNING request_id, attempts`, asked, leaseFor.Seconds(), idsOf(all, func(r request) bool { return r.movedBack })); err != nil {
+		return nil, err
 	}
-	var unfinished bool
-	err = s.db.Get(ctx, &unfinished, `SELECT status IN ('sending', 'retrying') FROM push.deliveries WHERE request_id = $1`, m.RequestID)
-	if unfinished {
-		return busy, 0, err
+	answers := make(map[string]reservation, len(all))
+	for _, r := range taken {
+		answers[r.RequestID] = reservation{reserved, r.Attempts}
 	}
-	return finished, 0, err
+	if len(taken) < len(all) {
+		s.lookUp(ctx, all, answers)
+	}
+	return answers, nil
+}
+
+// lookUp finds out who of those that got nothing has an outcome. Where that fails they are busy and ask
+// again: what others have taken must not fail with it.
+func (s store) lookUp(ctx context.Context, all map[string]request, answers map[string]reservation) {
+	var done []string
+	_ = s.db.Select(ctx, &done, `
+		SELECT request_id FROM push.deliveries WHERE request_id = ANY ($1) AND status NOT IN ('sending', 'retrying')`,
+		idsOf(all, func(r request) bool { return answers[r.RequestID].state != reserved }))
+	for _, id := range done {
+		answers[id] = reservation{state: finished}
+	}
 }
 
 // release gives a reserved request up for a later attempt; untried takes the attempt back.
@@ -75,15 +162,20 @@ func (s store) release(ctx context.Context, requestID string, untried bool) erro
 	return err
 }
 
-// finish gives the request its outcome; false when it has one.
-func (s store) finish(ctx context.Context, o outcome) (first bool, err error) {
-	n, err := s.db.Exec(ctx, `
+// finish gives the requests their outcomes, and names those that had none.
+func (s store) finish(ctx context.Context, all map[string]outcome) (first []string, err error) {
+	outcomes, err := rowsOf(all)
+	if err != nil {
+		return nil, err
+	}
+	err = s.db.Select(ctx, &first, withRows+`
 		INSERT INTO push.deliveries AS d (request_id, user_id, template_code, status, reason, provider, provider_message_id, attempts, correlation_id)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		SELECT request_id, user_id, template_code, status, reason, provider, provider_message_id, attempts, correlation_id
+		FROM rows ORDER BY request_id
 		ON CONFLICT (request_id) DO UPDATE
 		SET status = EXCLUDED.status, reason = EXCLUDED.reason, provider = EXCLUDED.provider,
 		    provider_message_id = EXCLUDED.provider_message_id, lease_until = NULL, updated_at = now()
-		WHERE d.status IN ('sending', 'retrying') AND NOT $10`,
-		o.RequestID, o.UserID, o.TemplateCode, string(o.status), o.reason, o.provider, o.providerMessageID, o.attempts, o.correlationID, o.unread)
-	return n == 1, err
+		WHERE d.status IN ('sending', 'retrying') AND d.request_id <> ALL ($2)
+		RETURNING request_id`, outcomes, idsOf(all, func(o outcome) bool { return o.unread }))
+	return first, err
 }

@@ -1,0 +1,105 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"user-service/platform/telemetry"
+)
+
+// batches have written together what is asked for at the same time: a round trip, and a commit that
+// must reach the disk, cost many hardly more than one. While a batch is written the next one gathers,
+// so that who comes alone waits for nobody, and a batch is the larger the more there is to do.
+type batches[Asked, Answer any] struct {
+	name  string // of the span each of them has
+	write func(ctx context.Context, batch map[string]Asked) (map[string]Answer, error)
+	turn  chan struct{} // held by the one who writes for all
+
+	mu      sync.Mutex
+	waiting []*place[Asked, Answer]
+}
+
+// place is somebody's in a batch.
+type place[Asked, Answer any] struct {
+	key     string
+	asked   Asked
+	written chan struct{} // closed when what follows is known
+	answer  Answer
+	err     error
+	alone   bool // in the batch
+}
+
+func newBatches[Asked, Answer any](name string, write func(context.Context, map[string]Asked) (map[string]Answer, error)) *batches[Asked, Answer] {
+	return &batches[Asked, Answer]{name: name, write: write, turn: make(chan struct{}, 1)}
+}
+
+// writeWithin bounds a batch: it is written for many, and no longer than each of them could wait.
+const writeWithin = 5 * time.Second
+
+var errNotWritten = errors.New("push: the batch was not written")
+
+// do returns when asked is written, or cannot be. What cannot be written fails nobody else: after a
+// batch that failed each one writes for himself.
+func (b *batches[Asked, Answer]) do(ctx context.Context, key string, asked Asked) (answer Answer, err error) {
+	ctx, span := telemetry.Child(ctx, telemetry.Client, b.name)
+	defer func() { span.End(err != nil) }()
+	mine := &place[Asked, Answer]{key: key, asked: asked, written: make(chan struct{})}
+	b.mu.Lock()
+	b.waiting = append(b.waiting, mine)
+	b.mu.Unlock()
+	for {
+		select {
+		case b.turn <- struct{}{}:
+			b.writeNext(ctx)
+		case <-mine.written:
+			if mine.err == nil || mine.alone {
+				return mine.answer, mine.err
+			}
+			answers, err := b.write(ctx, map[string]Asked{key: asked})
+			return answers[key], err
+		}
+	}
+}
+
+// writeNext writes what waits, in the trace of the one who has the turn.
+func (b *batches[Asked, Answer]) writeNext(ctx context.Context) {
+	places := b.next()
+	answers, err := map[string]Answer(nil), errNotWritten // when write panics, too
+	defer func() {
+		for key, p := range places {
+			p.answer, p.err, p.alone = answers[key], err, len(places) == 1
+			close(p.written)
+		}
+		<-b.turn
+	}()
+	if len(places) == 0 { // all were in the batch before
+		return
+	}
+	batch := make(map[string]Asked, len(places))
+	for key, p := range places {
+		batch[key] = p.asked
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeWithin)
+	defer cancel()
+	answers, err = b.write(ctx, batch)
+}
+
+// next takes all who wait. Of a key that several have, the later ones wait for the batch after: a
+// statement touches no row twice, and they must see what became of the first.
+func (b *batches[Asked, Answer]) next() map[string]*place[Asked, Answer] {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	batch := make(map[string]*place[Asked, Answer], len(b.waiting))
+	var later []*place[Asked, Answer]
+	for _, p := range b.waiting {
+		if batch[p.key] != nil {
+			later = append(later, p)
+			continue
+		}
+		batch[p.key] = p
+	}
+	b.waiting = later
+	return batch
+}
