@@ -66,6 +66,7 @@ func (c floorCommand) Run(ctx context.Context) error {
 		redis: redis.NewClient(must(redis.ParseURL(os.Getenv("REDIS_URL")))),
 		amqp:  must(amqp.Dial(os.Getenv("RABBITMQ_URL"))),
 	}
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = floorConcurrency //nolint:errcheck,forcetypeassert // it is one; for the provider
 	f.db.SetMaxOpenConns(floorConnections)
 	f.db.SetMaxIdleConns(floorConnections)
 	f.update = must(f.db.PrepareContext(ctx, `
@@ -178,6 +179,9 @@ func (f *floor) consume(ctx context.Context) {
 				}
 				check(json.Unmarshal(d.Body, &m))
 				must(f.redis.Get(ctx, floorKey(m.UserID)).Bytes())
+				if d.ReplyTo != "" { // a provider, where it is asked when the message got there
+					must(call(ctx, http.MethodPost, d.ReplyTo, string(d.Body)))
+				}
 				must(f.deliver.ExecContext(ctx, m.RequestID, m.UserID))
 				check(d.Ack(false))
 			}

@@ -62,6 +62,8 @@ type report struct {
 	Jobs  []result  `json:"jobs"`
 	Start *start    `json:"start,omitempty"`
 	Flood *flood    `json:"flood,omitempty"`
+
+	Latency *latency `json:"latency,omitempty"`
 }
 
 // result is what the rounds of one job gave.
@@ -117,6 +119,10 @@ func (r report) print(out io.Writer) {
 	_ = table.Flush()
 	if r.Start != nil {
 		fmt.Fprintf(out, "\nstart: healthy after %.2f s, %.0f MiB resident when idle (0: the system does not tell)\n", r.Start.Healthy, r.Start.IdleMiB)
+	}
+	if l := r.Latency; l != nil {
+		fmt.Fprintf(out, "\nlatency of push.queue at %d messages/s, from publish to provider: p50 %.1f ms, p99 %.1f ms (floor: %.1f and %.1f ms; p99 %.1f times)\n",
+			l.Rate, l.ServiceP50, l.ServiceP99, l.FloorP50, l.FloorP99, l.Ratio)
 	}
 	if f := r.Flood; f != nil {
 		fmt.Fprintf(out, "\nflood of %.0f logins/s: p99 of a profile %.1f ms instead of %.1f ms (%.1f times), %.0f MiB resident\n",

@@ -27,7 +27,7 @@ import (
 type runCommand struct {
 	Quick  bool     `help:"One short round of each job: does it work at all?"`
 	Rounds int      `default:"5" help:"Rounds of each job (${default})."`
-	Only   []string `enum:"start,get,patch,relay,push,login,flood" default:"start,get,patch,relay,push,login,flood" placeholder:"JOB" help:"Only these of ${enum}."`
+	Only   []string `enum:"start,get,patch,relay,push,latency,login,flood" default:"start,get,patch,relay,push,latency,login,flood" placeholder:"JOB" help:"Only these of ${enum}."`
 	JSON   string   `name:"json" placeholder:"FILE" help:"Write the figures to this file too."`
 	Binary string   `type:"path" placeholder:"FILE" help:"Measure this build of the service instead of building one."`
 }
@@ -79,6 +79,9 @@ func (c runCommand) Run(ctx context.Context) (err error) {
 		if slices.Contains(c.Only, j.name) {
 			r.Jobs = append(r.Jobs, j.make(w).run(ctx, w, j.name, rounds, scale))
 		}
+	}
+	if slices.Contains(c.Only, "latency") {
+		r.Latency = w.measureLatency(ctx, rounds, seconds(10, scale))
 	}
 	if slices.Contains(c.Only, "flood") {
 		r.Flood = w.measureFlood(ctx, rounds, seconds(6, scale))

@@ -61,6 +61,12 @@ func relay(w *world) job {
 	}
 }
 
+// pushBody is a message as producers write it.
+func pushBody(requestID, userID string) []byte {
+	return fmt.Appendf(nil, `{"notification_type":"push","request_id":%q,"user_id":%q,"template_code":"welcome_notification",`+
+		`"variables":{"name":"Grace","link":"https://example.com"},"priority":1,"metadata":{}}`, requestID, userID)
+}
+
 // push has messages appear in the queue all at once, and ends with the last outcome.
 func push(w *world) job {
 	const messages = 10_000
@@ -69,11 +75,9 @@ func push(w *world) job {
 		return func(ctx context.Context, scale float64) round {
 			n := int(messages * scale)
 			must(w.db.ExecContext(ctx, "TRUNCATE "+outcomes))
-			for i := range n { // as producers write it
-				body := fmt.Appendf(nil, `{"notification_type":"push","request_id":%q,"user_id":%q,"template_code":"welcome_notification",`+
-					`"variables":{"name":"Grace","link":"https://example.com"},"priority":1,"metadata":{}}`, uuid.NewString(), w.users[i%userCount].id)
+			for i := range n {
 				check(w.amqp.PublishWithContext(ctx, "", queue, false, false,
-					amqp.Publishing{ContentType: "application/json", DeliveryMode: amqp.Persistent, Body: body}))
+					amqp.Publishing{ContentType: "application/json", DeliveryMode: amqp.Persistent, Body: pushBody(uuid.NewString(), w.users[i%userCount].id)}))
 			}
 			begin := time.Now()
 			check(w.amqp.TxCommit())

@@ -32,6 +32,7 @@ type world struct {
 
 	admin, db      *sql.DB // the given database and ours
 	redis          *redis.Client
+	broker         *amqp.Connection
 	amqp           *amqp.Channel
 	service, floor *child
 	users          []user
@@ -71,7 +72,8 @@ func (w *world) open(ctx context.Context, binary string) {
 	w.redis = redis.NewClient(must(redis.ParseURL(given["REDIS_URL"])))
 	check(manage(ctx, http.MethodPut, "", "api/vhosts", w.name))
 	check(manage(ctx, http.MethodPut, `{"configure":".*","write":".*","read":".*"}`, "api/permissions", w.name, broker.User.Username()))
-	w.amqp = must(must(amqp.Dial(broker.String())).Channel())
+	w.broker = must(amqp.Dial(broker.String()))
+	w.amqp = must(w.broker.Channel())
 	w.command(ctx, w.env, w.binary, "migrate", "up")
 }
 
@@ -109,10 +111,10 @@ func manage(ctx context.Context, method, body string, path ...string) error {
 	return err
 }
 
-// startService waits until the service is healthy.
-func (w *world) startService(ctx context.Context) {
+// startService waits until the service is healthy. It runs with its defaults, but for settings.
+func (w *world) startService(ctx context.Context, settings ...string) {
 	port := freePort(ctx)
-	w.service = w.spawn(port, w.binary, []string{"serve"}, []string{"RATE_LIMIT=off", "PORT=" + strconv.Itoa(port), "METRICS_PORT=" + strconv.Itoa(freePort(ctx))})
+	w.service = w.spawn(port, w.binary, []string{"serve"}, append(settings, "RATE_LIMIT=off", "PORT="+strconv.Itoa(port), "METRICS_PORT="+strconv.Itoa(freePort(ctx))))
 	await(ctx, "the service is healthy", 5*time.Millisecond, func() bool {
 		w.service.check()
 		health, err := call(ctx, http.MethodGet, "http://"+w.service.address+"/health/ready/", "")
