@@ -23,9 +23,7 @@ func TestNoMessageIsTakenWhileTheBreakerIsOpen(t *testing.T) {
 		if breaker.open.Load() || d.Attempt != 1 {
 			wrong.Add(1)
 		}
-		if handled.Add(1) == messages { // the last one of the first half
-			breaker.open.Store(true)
-		}
+		handled.Add(1)
 		return nil
 	}})
 	for i := range messages {
@@ -34,11 +32,6 @@ func TestNoMessageIsTakenWhileTheBreakerIsOpen(t *testing.T) {
 	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == messages }, "none is prefetched")
 	breaker.open.Store(false)
 	servertest.Eventually(t, func() bool { return handled.Load() == messages }, "all are handled afterwards")
-	for i := range messages {
-		b.put(t, amqp.Publishing{MessageId: strconv.Itoa(i)})
-	}
-	breaker.open.Store(false)
-	servertest.Eventually(t, func() bool { return handled.Load() == 2*messages }, "so are the others")
 	require.Zero(t, wrong.Load())
 	b.requireSettled(t, stop)
 	require.Zero(t, breaker.passed.Load(), "who passed it said so when done")

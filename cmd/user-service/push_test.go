@@ -317,6 +317,35 @@ func TestHostilePropertiesStopNobody(t *testing.T) {
 	}
 }
 
+// TestRequestOfOneUserIsNotMixedUpWithThatOfAnother who was given the same request_id by its producer.
+func TestRequestOfOneUserIsNotMixedUpWithThatOfAnother(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i := s.start(t)
+	b := s.broker(t)
+	listening := b.listen()
+	k, other := i.register(), i.register()
+	var busy atomic.Bool
+	busy.Store(true)
+	s.provider.answers(func(map[string]any) (int, string) {
+		if busy.Load() {
+			return http.StatusTooManyRequests, ""
+		}
+		return http.StatusOK, "{}"
+	})
+	id := uuid.NewString()
+	b.push(pushBody(k.id(), id))
+	servertest.Eventually(t, func() bool { return len(s.provider.received(id)) == 1 }, "tried once")
+	b.push(pushBody(other.id(), id))
+	require.Equal(t, "request_id_reused", b.dead().Headers["x-failure-reason"])
+	busy.Store(false)
+	servertest.Eventually(t, func() bool { return len(listening.of(k.id(), "push.sent")) == 1 }, "the first is sent")
+	for _, n := range s.provider.received(id) {
+		require.Equal(t, k.id(), n["user_id"])
+	}
+	require.Empty(t, listening.of(other.id(), "push.sent", "push.failed"), "it would be a second outcome of the request")
+}
+
 // TestDeadLetterThatIsMovedBackHasAllItsAttempts is what an operator does by hand.
 func TestDeadLetterThatIsMovedBackHasAllItsAttempts(t *testing.T) {
 	t.Parallel()

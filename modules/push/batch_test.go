@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -152,8 +151,9 @@ func newInstance(t testing.TB, database string) *Module {
 	redis, err := cache.Dial(servertest.Env(t, "REDIS_URL"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = redis.Close() })
-	log := slog.New(slog.DiscardHandler)
-	return New(db, bus, cache.New(redis, db, 0, log), BuiltInTemplates(), LogProvider{log}, 5, log)
+	return New(db, bus, cache.New(redis, db, 0, silent), Settings{
+		Providers: []Provider{LogProvider{silent}}, Templates: BuiltInTemplates(), Attempts: 5,
+	}, silent)
 }
 
 func (m *Module) ask(ctx context.Context, id, user string) (reservation, error) {

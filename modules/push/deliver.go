@@ -29,6 +29,8 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 		m.metrics.outcome("duplicate", "", "")
 		m.log.InfoContext(ctx, "duplicate", "request_id", message.RequestID)
 		return nil
+	case got.state == anothers:
+		return &messaging.Permanent{Reason: requestIDReused, Detail: "the request_id belongs to a message for another user"}
 	case got.state == busy:
 		return &messaging.Transient{Cause: errBusy, Blameless: true}
 	}
@@ -54,6 +56,9 @@ func (m *Module) insist(ctx context.Context, out outcome) error {
 		}
 	}
 }
+
+// requestIDReused is the reason of a message that must not get the outcome of another one.
+const requestIDReused = "request_id_reused"
 
 var errBusy = errors.New("another instance is working on this request")
 
@@ -156,7 +161,7 @@ func (m *Module) Failed(ctx context.Context, d messaging.Delivery, why *messagin
 		return nil
 	}
 	out := outcome{
-		unread: unread != nil, pushMessage: message, status: failed, reason: why.Reason, attempts: d.Attempt,
+		unread: unread != nil || why.Reason == requestIDReused, pushMessage: message, status: failed, reason: why.Reason, attempts: d.Attempt,
 		provider: providerOf(why), correlationID: correlation.From(ctx).Correlation,
 	}
 	return m.record(ctx, out)

@@ -33,7 +33,7 @@ func newMetrics() metrics {
 var reasons = map[string]bool{
 	"": true, "account_inactive": true, "push_disabled": true, "no_push_token": true, "malformed": true, "wrong_channel": true,
 	"unknown_user": true, "unknown_template": true, "template_failed": true, "provider_rejected": true, "token_unregistered": true,
-	"attempts_exhausted": true, "reserved_variable": true, "payload_too_large": true,
+	"attempts_exhausted": true, "reserved_variable": true, "request_id_reused": true, "payload_too_large": true,
 }
 
 func (m metrics) outcome(is status, provider, reason string) {

@@ -54,6 +54,7 @@ const (
 	busy     state = iota // somebody else has it for now, as far as is known
 	reserved              // it is the asker's
 	finished              // it has its outcome
+	anothers              // it is that of a message for another user, which has no outcome yet
 )
 
 // row is a delivery as a statement takes it.
@@ -126,8 +127,8 @@ func (s store) reserve(ctx context.Context, all map[string]request) (map[string]
 		FROM rows ORDER BY request_id
 		ON CONFLICT (request_id) DO UPDATE
 		SET status = 'sending', reason = '', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
-		WHERE d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now())
-		   OR (d.status = 'failed' AND d.request_id = ANY ($3))
+		WHERE d.user_id = EXCLUDED.user_id AND (d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now())
+		   OR (d.status = 'failed' AND d.request_id = ANY ($3)))
 		RETURNING request_id, attempts`, asked, leaseFor.Seconds(), idsOf(all, func(r request) bool { return r.movedBack })); err != nil {
 		return nil, err
 	}
@@ -144,12 +145,21 @@ func (s store) reserve(ctx context.Context, all map[string]request) (map[string]
 // lookUp finds out who of those that got nothing has an outcome. Where that fails they are busy and ask
 // again: what others have taken must not fail with it.
 func (s store) lookUp(ctx context.Context, all map[string]request, answers map[string]reservation) {
-	var done []string
-	_ = s.db.Select(ctx, &done, `
-		SELECT request_id FROM push.deliveries WHERE request_id = ANY ($1) AND status NOT IN ('sending', 'retrying')`,
+	var found []struct {
+		RequestID string `db:"request_id"`
+		UserID    string `db:"user_id"`
+		Done      bool   `db:"done"`
+	}
+	_ = s.db.Select(ctx, &found, `
+		SELECT request_id, user_id, status NOT IN ('sending', 'retrying') AS done FROM push.deliveries WHERE request_id = ANY ($1)`,
 		idsOf(all, func(r request) bool { return answers[r.RequestID].state != reserved }))
-	for _, id := range done {
-		answers[id] = reservation{state: finished}
+	for _, f := range found {
+		switch {
+		case f.Done:
+			answers[f.RequestID] = reservation{state: finished}
+		case f.UserID != all[f.RequestID].UserID:
+			answers[f.RequestID] = reservation{state: anothers}
+		}
 	}
 }
 
