@@ -97,20 +97,13 @@ log.file = false
 func rabbitCommands(i *Instance) []command {
 	epmdPath, _ := epmd()
 	file := func(name string) string { return filepath.Join(i.data(), name) }
-	names := []string{
-		fmt.Sprintf("ERL_EPMD_PORT=%d", i.port("epmd")),
-		"ERL_EPMD_ADDRESS=127.0.0.1",
-	}
 	return []command{
-		{path: epmdPath, env: names},
-		{path: filepath.Join(i.binary.Path, "rabbitmq-server"), env: append(names,
+		{path: epmdPath, env: i.rabbitNames()},
+		{path: filepath.Join(i.binary.Path, "rabbitmq-server"), env: append(i.rabbitNames(),
 			// The script then replaces itself with the server, whose process id we keep.
 			"RUNNING_UNDER_SYSTEMD=true",
-			fmt.Sprintf("RABBITMQ_NODENAME=localstack-%s@localhost", i.rec.Node),
 			fmt.Sprintf("RABBITMQ_DIST_PORT=%d", i.port("distribution")),
 			"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}",
-			"ERL_INETRC="+file("inetrc"),
-			"RABBITMQ_CONF_ENV_FILE="+file("none"),
 			"RABBITMQ_CONFIG_FILE="+file("rabbitmq.conf"),
 			"RABBITMQ_ADVANCED_CONFIG_FILE="+file("none"),
 			"RABBITMQ_ENABLED_PLUGINS_FILE="+file("enabled_plugins"),
@@ -121,6 +114,17 @@ func rabbitCommands(i *Instance) []command {
 			"RABBITMQ_PID_FILE="+file("pid"),
 			"ERL_CRASH_DUMP_SECONDS=0",
 		)},
+	}
+}
+
+// rabbitNames are the settings by which the programs of RabbitMQ find each other.
+func (i *Instance) rabbitNames() []string {
+	return []string{
+		fmt.Sprintf("ERL_EPMD_PORT=%d", i.port("epmd")),
+		"ERL_EPMD_ADDRESS=127.0.0.1",
+		fmt.Sprintf("RABBITMQ_NODENAME=localstack-%s@localhost", i.rec.Node),
+		"ERL_INETRC=" + filepath.Join(i.data(), "inetrc"),
+		"RABBITMQ_CONF_ENV_FILE=" + filepath.Join(i.data(), "none"),
 	}
 }
 
@@ -154,4 +158,12 @@ func checkRabbit(ctx context.Context, url string) error {
 		return err
 	}
 	return conn.Close()
+}
+
+// Control runs rabbitmqctl for the server; there is none for other kinds.
+func (i *Instance) Control(ctx context.Context, args ...string) error {
+	if err := i.locate(); err != nil {
+		return err
+	}
+	return i.run(ctx, command{path: filepath.Join(i.binary.Path, "rabbitmqctl"), args: args, env: i.rabbitNames()})
 }

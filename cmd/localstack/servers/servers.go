@@ -202,13 +202,18 @@ func (i *Instance) Restart(ctx context.Context) error {
 	if err := i.Stop(ctx); err != nil {
 		return err
 	}
-	if i.binary.Path == "" { // it was up already
-		var err error
-		if i.binary, err = i.kind.Find(i.kind.series(i.Version)); err != nil {
-			return err
-		}
+	if err := i.locate(); err != nil {
+		return err
 	}
 	return i.launch(ctx)
+}
+
+// locate finds the program of a server that was up already.
+func (i *Instance) locate() (err error) {
+	if i.binary.Path == "" {
+		i.binary, err = i.kind.Find(i.kind.series(i.Version))
+	}
+	return err
 }
 
 // Stop ends the server in an orderly way, and by force if it takes too long or the context is done. Data,

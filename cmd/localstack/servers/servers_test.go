@@ -97,6 +97,7 @@ func get(t *testing.T, i *Instance) {
 		q, err := channel(t, i).QueueDeclarePassive("kept", true, false, false, false, nil)
 		require.NoError(t, err)
 		require.Equal(t, 1, q.Messages)
+		require.NoError(t, i.Control(t.Context(), "ping"))
 	}
 }
 
