@@ -51,6 +51,7 @@ fuzz: $(LOCALSTACK) ## Fuzz every body and parser for T (30s), two at a time
 lint: ## Check style, imports, Dockerfile, compose file, workflow and the API's document (with node's npx)
 	$(GOLANGCI) run ./...
 	cd docker/lint && go vet ./... && go test ./... && go run . ../..
+	cd docker/examples/go && go vet ./...
 	$(ACTIONLINT)
 	@mkdir -p .local && go run ./cmd/user-service openapi > .local/openapi.json
 	$(REDOCLY) lint .local/openapi.json
