@@ -11,11 +11,12 @@ ACTIONLINT := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 LOCALSTACK := bin/localstack
 TEST_STATE := .local/test
 BENCH_STATE := .local/bench
+FAULTS_STATE := .local/faults
 T := 30s
-STATES := $(TEST_STATE) $(BENCH_STATE) .local
+STATES := $(TEST_STATE) $(BENCH_STATE) $(FAULTS_STATE) .local
 
 .DEFAULT_GOAL := help
-.PHONY: help build run-local stop-local clean-local test fuzz lint fmt check bench
+.PHONY: help build run-local stop-local clean-local test fuzz lint fmt check bench faults
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,3 +64,6 @@ check: lint fuzz test ## What CI runs: lint, fuzz, then test
 
 bench: $(LOCALSTACK) ## Measure the service against floors, on private servers
 	@$(LOCALSTACK) --state $(BENCH_STATE) run -- go run ./cmd/bench
+
+faults: ## Make 43 faults under load, and prove that nothing acknowledged is lost or done twice (A=--quick: 3 minutes)
+	@go run ./cmd/faults --state $(FAULTS_STATE) $(A)

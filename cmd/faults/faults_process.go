@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"time"
+)
+
+// processFaults end processes of the service, or stop them for a while.
+func processFaults() []fault {
+	return []fault{
+		{name: "kill-all", what: "every process is killed at once", first: true, repeats: concurrency, make: func(ctx context.Context, w *world) {
+			killed := w.alive()
+			for _, p := range killed {
+				_ = p.cmd.Process.Kill()
+			}
+			for _, p := range killed {
+				p.kill()
+			}
+			w.hold(ctx, 2*time.Second)
+			for _, p := range killed {
+				p.start()
+			}
+		}},
+		{name: "kill-api", what: "an API is killed", make: func(ctx context.Context, w *world) { killFor(ctx, w, w.apis[0], 3*time.Second) }},
+		{name: "kill-consumer", what: "the consumer is killed", quick: true, repeats: concurrency, make: func(ctx context.Context, w *world) {
+			killFor(ctx, w, w.consumer, 3*time.Second)
+		}},
+		{name: "kill-relay", what: "the relay is killed", make: func(ctx context.Context, w *world) { killFor(ctx, w, w.relay, 3*time.Second) }},
+		{name: "kill-relay-of-two", what: "the relay is killed, and another takes over within 2 s", make: func(ctx context.Context, w *world) {
+			with(ctx, w.relay2, func() {
+				w.relay.kill()
+				w.recovered(ctx)
+			})
+			w.relay.start()
+		}},
+		{name: "kill-consumer-of-two", what: "one of two consumers is killed", repeats: concurrency, make: func(ctx context.Context, w *world) {
+			with(ctx, w.consumer2, func() { killFor(ctx, w, w.consumer, 3*time.Second) })
+		}},
+		{name: "kill-whole", what: "a process that does everything joins, and is killed", repeats: concurrency, make: func(ctx context.Context, w *world) {
+			w.whole.start()
+			w.whole.ready(ctx)
+			w.hold(ctx, 4*time.Second)
+			w.whole.kill()
+		}},
+		{name: "term-api", what: "an API is asked to end, and started again, three times", quick: true, spotless: true, make: func(ctx context.Context, w *world) {
+			for range 3 {
+				w.apis[0].terminate()
+				w.apis[0].start()
+				w.apis[0].ready(ctx)
+			}
+		}},
+		{name: "term-consumer", what: "the consumer is asked to end, and started again", make: func(_ context.Context, w *world) {
+			w.consumer.terminate()
+			w.consumer.start()
+		}},
+		{name: "term-relay", what: "the relay is asked to end, and started again", make: func(_ context.Context, w *world) {
+			w.relay.terminate()
+			w.relay.start()
+		}},
+		{name: "stop-api", what: "an API is stopped for longer than its leases, and goes on", make: func(ctx context.Context, w *world) {
+			stopFor(ctx, w.apis[0], 65*time.Second)
+		}},
+		{name: "stop-consumer", what: "one of two consumers is stopped for longer than its leases, and goes on", repeats: concurrency, make: func(ctx context.Context, w *world) {
+			with(ctx, w.consumer2, func() { stopFor(ctx, w.consumer, 65*time.Second) })
+		}},
+		{name: "stop-relay", what: "one of two relays is stopped for longer than the database waits for it, and goes on", make: func(ctx context.Context, w *world) {
+			with(ctx, w.relay2, func() { stopFor(ctx, w.relay, 40*time.Second) })
+		}},
+	}
+}
+
+func killFor(ctx context.Context, w *world, p *process, d time.Duration) {
+	p.kill()
+	w.hold(ctx, d)
+	p.start()
+}
+
+func stopFor(ctx context.Context, p *process, d time.Duration) {
+	p.freeze()
+	defer p.thaw()
+	pause(ctx, d)
+}
+
+// with has another process help meanwhile.
+func with(ctx context.Context, another *process, fn func()) {
+	another.start()
+	another.ready(ctx)
+	fn()
+	another.terminate()
+}
