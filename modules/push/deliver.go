@@ -36,7 +36,7 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 	}
 	out := outcome{pushMessage: message, attempts: got.attempts, correlationID: correlationID}
 	if err := m.decide(ctx, message, &out); err != nil {
-		return m.giveBack(ctx, message, err)
+		return m.giveBack(ctx, out, err)
 	}
 	return m.insist(ctx, out)
 }
@@ -140,15 +140,15 @@ func asMessage(err error) error {
 }
 
 // giveBack frees the request for another attempt, unless err is for good: then Failed finishes it.
-func (m *Module) giveBack(ctx context.Context, message pushMessage, err error) error {
+func (m *Module) giveBack(ctx context.Context, o outcome, err error) error {
 	if _, final := errors.AsType[*messaging.Permanent](err); final {
 		return err
 	}
 	transient, _ := errors.AsType[*messaging.Transient](err)
 	untried := fault.From(err).Kind == fault.Unavailable || (transient != nil && transient.Blameless)
 	// Not freed, the lease runs out: the message is only later than it could be.
-	if err := m.store.release(context.WithoutCancel(ctx), message.RequestID, untried); err != nil {
-		m.log.WarnContext(ctx, "request not released", "request_id", message.RequestID, "error", err)
+	if err := m.store.release(context.WithoutCancel(ctx), o.RequestID, o.attempts, untried); err != nil {
+		m.log.WarnContext(ctx, "request not released", "request_id", o.RequestID, "error", err)
 	}
 	return err
 }

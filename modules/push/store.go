@@ -163,12 +163,13 @@ func (s store) lookUp(ctx context.Context, all map[string]request, answers map[s
 	}
 }
 
-// release gives a reserved request up for a later attempt; untried takes the attempt back.
-func (s store) release(ctx context.Context, requestID string, untried bool) error {
+// release gives a reserved request up for a later attempt; untried takes the attempt back. One whose lease
+// was over and that somebody else works on, which is another attempt, is left alone.
+func (s store) release(ctx context.Context, requestID string, attempt int, untried bool) error {
 	_, err := s.db.Exec(ctx, `
 		UPDATE push.deliveries SET status = 'retrying', lease_until = NULL, updated_at = now(),
 		       attempts = attempts - CASE WHEN $2 THEN 1 ELSE 0 END
-		WHERE request_id = $1 AND status = 'sending'`, requestID, untried)
+		WHERE request_id = $1 AND status = 'sending' AND attempts = $3`, requestID, untried, attempt)
 	return err
 }
 
