@@ -90,7 +90,7 @@ func TestGatewayIsToldWhatBecameOfItsNotifications(t *testing.T) {
 	g.answers(http.StatusOK)
 	servertest.Eventually(t, func() bool { g.mu.Lock(); defer g.mu.Unlock(); return g.taken[id] }, "taken in the end")
 
-	g.answers(http.StatusNotFound)
+	g.answers(http.StatusUnprocessableEntity)
 	refused := send(k.id())
 	b.deadOf("status_rejected")
 	require.Len(t, g.of(refused), 1)
