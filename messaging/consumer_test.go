@@ -60,9 +60,7 @@ func (b *broker) requireSettled(t testing.TB, stop func()) {
 	t.Helper()
 	stop()
 	queues := []string{b.topology.PushQueue, b.topology.FailedQueue}
-	for _, step := range b.topology.RetrySteps {
-		queues = append(queues, b.topology.RetryQueue(b.topology.PushQueue, step))
-	}
+	queues = append(queues, b.topology.RetryQueues(b.topology.PushQueue)...)
 	for _, queue := range queues {
 		require.Zero(t, b.depth(t, queue), queue)
 	}

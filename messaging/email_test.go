@@ -228,7 +228,7 @@ func TestOwnMailIsConsumedWithRetriesFromAQueueOfItsOwn(t *testing.T) {
 	require.Equal(t, []any{"refused", "no such mailbox", MailQueue, int64(1)},
 		[]any{d.Headers["x-failure-reason"], d.Headers["x-failure-detail"], d.Headers["x-original-queue"], d.Headers["x-attempts"]})
 	b.requireSettled(t, stop)
-	for _, queue := range []string{emailQueue, MailQueue, b.topology.RetryQueue(MailQueue, b.topology.RetrySteps[0]), b.topology.RetryQueue(MailQueue, b.topology.RetrySteps[1])} {
+	for _, queue := range append(b.topology.RetryQueues(MailQueue), emailQueue, MailQueue) {
 		require.Zero(t, b.depth(t, queue), queue)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -67,9 +66,8 @@ func (r retry) park(msg *message.Message, attempts int, step time.Duration, unti
 	if !until.IsZero() {
 		publishing.Headers[headerNotBefore] = until.UnixMilli()
 	}
-	publishing.Expiration = strconv.FormatInt(jittered(step).Milliseconds(), 10)
 	err := r.publisher.publish(msg.Context(), outgoing{
-		key: r.topology.RetryQueue(r.queue, step), mandatory: true, Publishing: publishing,
+		key: retryQueue(r.queue, waits(step)[rand.N(spread)]), mandatory: true, Publishing: publishing,
 	})
 	if err == nil {
 		r.parked.WithLabelValues(shortDuration(step)).Inc()
@@ -77,24 +75,16 @@ func (r retry) park(msg *message.Message, attempts int, step time.Duration, unti
 	return err
 }
 
-// jittered is up to a tenth longer, so that what failed together does not come back together.
-func jittered(step time.Duration) time.Duration {
-	return step + rand.N(step/10+1) //nolint:gosec // nobody gains by foreseeing it
-}
-
-// longest is the longest that jittered gives.
-func longest(step time.Duration) time.Duration { return step + step/10 }
-
 // stepFor is the longest step that is not too long, or the shortest there is. What is left to wait is
 // waited in further steps.
 func (r retry) stepFor(wait time.Duration) time.Duration {
-	longest := r.topology.RetrySteps[0]
+	chosen := r.topology.RetrySteps[0]
 	for _, step := range r.topology.RetrySteps {
 		if step <= wait {
-			longest = step
+			chosen = step
 		}
 	}
-	return longest
+	return chosen
 }
 
 // plan counts the attempt and chooses the step. A server of ours that is away is no attempt: its

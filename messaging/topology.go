@@ -71,9 +71,30 @@ func (t Topology) Consumed() []string {
 	return all
 }
 
-// RetryQueue is the queue that gives a message back to queue after step.
-func (t Topology) RetryQueue(queue string, step time.Duration) string {
-	return strings.TrimSuffix(queue, ".queue") + ".retry." + shortDuration(step)
+// spread is how many queues each step has. What failed together must not come back together, and within
+// one queue messages expire in their order, whatever time each has.
+const spread = 3
+
+// waits are those of a step: as long as it is, and a little longer.
+func waits(step time.Duration) (all [spread]time.Duration) {
+	for n := range all {
+		all[n] = step + step*time.Duration(n)/20
+	}
+	return all
+}
+
+// RetryQueues give the messages of queue back to it after their waits.
+func (t Topology) RetryQueues(queue string) (names []string) {
+	for _, step := range t.RetrySteps {
+		for _, wait := range waits(step) {
+			names = append(names, retryQueue(queue, wait))
+		}
+	}
+	return names
+}
+
+func retryQueue(queue string, wait time.Duration) string {
+	return strings.TrimSuffix(queue, ".queue") + ".retry." + shortDuration(wait)
 }
 
 // shortDuration writes 10m for 10m0s.
@@ -139,9 +160,11 @@ func (t Topology) Declare(conn *amqp.Connection, log *slog.Logger) error {
 	}
 	for _, name := range t.Consumed() {
 		for _, step := range t.RetrySteps {
-			wanted = append(wanted, queue(t.RetryQueue(name, step), amqp.Table{
-				"x-message-ttl": longest(step).Milliseconds(), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": name,
-			}))
+			for _, wait := range waits(step) {
+				wanted = append(wanted, queue(retryQueue(name, wait), amqp.Table{
+					"x-message-ttl": wait.Milliseconds(), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": name,
+				}))
+			}
 		}
 	}
 	for _, d := range wanted {

@@ -65,7 +65,10 @@ func (b *broker) requireTopology(t *testing.T) {
 		}
 	}
 	for queue, prefix := range retried {
-		for step, milliseconds := range map[string]float64{"10s": 11_000, "1m": 66_000, "10m": 660_000, "1h": 3_960_000} {
+		for step, milliseconds := range map[string]float64{
+			"10s": 10_000, "10.5s": 10_500, "11s": 11_000, "1m": 60_000, "1m3s": 63_000, "1m6s": 66_000,
+			"10m": 600_000, "10m30s": 630_000, "11m": 660_000, "1h": 3_600_000, "1h3m": 3_780_000, "1h6m": 3_960_000,
+		} {
 			wanted[prefix+step] = map[string]any{"x-message-ttl": milliseconds, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue}
 		}
 	}
@@ -143,7 +146,7 @@ func TestDifferenceIsSaidOnce(t *testing.T) {
 func TestManyMayDeclareAtOnce(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
-	for _, queue := range []string{b.topology.PushQueue, b.topology.FailedQueue, b.topology.RetryQueue(b.topology.PushQueue, b.topology.RetrySteps[0])} {
+	for _, queue := range append(b.topology.RetryQueues(b.topology.PushQueue), b.topology.PushQueue, b.topology.FailedQueue) {
 		_, err := b.ch.QueueDelete(queue, false, false, false)
 		require.NoError(t, err)
 	}

@@ -45,7 +45,7 @@ func (w *world) newProcess(name, role string, redis *link, args ...string) *proc
 		env: append(w.provider.environment(),
 			"DATABASE_URL="+database.String(), "REDIS_URL="+through(redis, w.redis.URL).String(), "RABBITMQ_URL="+through(w.toRabbitMQ, w.rabbitmq.URL).String(),
 			"PORT="+strconv.Itoa(ports["rest"]), "METRICS_PORT="+strconv.Itoa(ports["metrics"]), "SECRET_KEY=only for faults, and so no secret at all", "RATE_LIMIT=off",
-			"LOG_LEVEL=WARN", "PUSH_CONCURRENCY="+strconv.Itoa(concurrency), "PUSH_PREFETCH="+strconv.Itoa(2*concurrency), "PUSH_RETRY_STEPS="+strings.Join(retrySteps, ",")),
+			"LOG_LEVEL=WARN", "PUSH_CONCURRENCY="+strconv.Itoa(concurrency), "PUSH_PREFETCH="+strconv.Itoa(2*concurrency), "PUSH_RETRY_STEPS="+retryStepsText()),
 	}
 }
 

@@ -6,17 +6,25 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"user-service/messaging"
 )
 
 // retrySteps are the service's, so that its queues can be named.
-var retrySteps = []string{"1s", "2s", "5s", "10s", "20s", "30s"}
+var retrySteps = []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second, 30 * time.Second}
+
+func retryStepsText() string {
+	var all []string
+	for _, step := range retrySteps {
+		all = append(all, step.String())
+	}
+	return strings.Join(all, ",")
+}
 
 // ours are the queues that are empty when all has come to rest.
 func (w *world) ours() []string {
 	names := []string{"push.queue"}
-	for _, step := range retrySteps {
-		names = append(names, "push.retry."+step)
-	}
+	names = append(names, messaging.Topology{RetrySteps: retrySteps}.RetryQueues("push.queue")...)
 	for _, l := range w.listeners {
 		names = append(names, l.queue)
 	}

@@ -461,6 +461,15 @@ func (b *broker) length(queue string) int {
 	return q.Messages
 }
 
+// waiting is how many messages wait for their next try.
+func (s *stack) waiting(b *broker) (n int) {
+	b.t.Helper()
+	for _, queue := range s.config.topology().RetryQueues("push.queue") {
+		n += b.length(queue)
+	}
+	return n
+}
+
 // letter is a command to the Email Service.
 type letter struct {
 	NotificationType string         `json:"notification_type"`

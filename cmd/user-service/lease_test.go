@@ -45,10 +45,10 @@ func TestWhoWasThoughtDeadGivesNothingBack(t *testing.T) {
 	<-taken
 	answers[0] <- http.StatusServiceUnavailable
 	db := s.open(t)
-	servertest.Eventually(t, func() bool { return b.length("push.retry.200ms") > 0 }, "the first is put off")
+	servertest.Eventually(t, func() bool { return s.waiting(b) > 0 }, "the first is put off")
 	require.Equal(t, 1, count(t, db, `SELECT count(*) FROM push.deliveries WHERE status = 'sending'`), "the second is still at it")
 	answers[1] <- http.StatusOK
 	servertest.Eventually(t, func() bool { return count(t, db, `SELECT count(*) FROM push.deliveries WHERE status = 'sent'`) == 1 }, "sent")
-	servertest.Eventually(t, func() bool { return b.length("push.retry.200ms")+b.length("push.queue") == 0 }, "nothing is left")
+	servertest.Eventually(t, func() bool { return s.waiting(b)+b.length("push.queue") == 0 }, "nothing is left")
 	require.Len(t, s.provider.received(id), 2)
 }

@@ -49,7 +49,7 @@ func (i *instance) rest(b *broker) {
 		var rows int
 		require.NoError(i.t, i.app.db.Get(i.t.Context(), &rows, "SELECT count(*) FROM messaging.outbox"))
 		waiting := rows
-		for _, queue := range []string{messaging.MailQueue, "user-service.email.retry.200ms", "user-service.email.retry.400ms", "email.queue"} {
+		for _, queue := range append(i.app.topology.RetryQueues(messaging.MailQueue), messaging.MailQueue, "email.queue") {
 			waiting += b.length(queue)
 		}
 		return waiting == 0
