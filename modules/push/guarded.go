@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,7 @@ type guarded struct {
 	Provider
 	breaker *breaker
 	share   chan struct{} // nil: it has all handlers to itself
+	left    atomic.Int64  // when one last gave its place in the share back, nanoseconds since 1970
 }
 
 // guard puts each provider behind a breaker. Of several no one gets more than three quarters of the
@@ -76,6 +78,9 @@ func (g *guarded) enter(ctx context.Context) bool {
 		return true
 	default:
 	}
+	if time.Now().UnixNano()-g.left.Load() > int64(shareWithin) {
+		return false // nobody leaves: it is slow
+	}
 	timer := time.NewTimer(shareWithin)
 	defer timer.Stop()
 	select {
@@ -89,6 +94,7 @@ func (g *guarded) enter(ctx context.Context) bool {
 
 func (g *guarded) leave() {
 	if g.share != nil {
+		g.left.Store(time.Now().UnixNano())
 		<-g.share
 	}
 }
