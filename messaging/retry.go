@@ -67,7 +67,8 @@ func (r retry) park(msg *message.Message, attempts int, step time.Duration, unti
 		publishing.Headers[headerNotBefore] = until.UnixMilli()
 	}
 	err := r.publisher.publish(msg.Context(), outgoing{
-		key: retryQueue(r.queue, waits(step)[rand.N(spread)]), mandatory: true, Publishing: publishing,
+		key:       retryQueue(r.queue, waits(step)[rand.N(spread)]), //nolint:gosec // nobody gains by foreseeing it
+		mandatory: true, Publishing: publishing,
 	})
 	if err == nil {
 		r.parked.WithLabelValues(shortDuration(step)).Inc()

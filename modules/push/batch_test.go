@@ -33,7 +33,7 @@ type press struct {
 
 func newPress() *press {
 	p := &press{begun: make(chan struct{}), goOn: make(chan error)}
-	p.batches = newBatches("test", func(_ context.Context, batch map[string]string) (map[string]string, error) {
+	p.batches = newBatches("test", 1, func(_ context.Context, batch map[string]string) (map[string]string, error) {
 		p.mu.Lock()
 		p.written = append(p.written, slices.Sorted(maps.Keys(batch)))
 		p.mu.Unlock()
@@ -55,11 +55,15 @@ func (b *batches[Asked, Answer]) await(t testing.TB, n int) {
 
 // holdUp has n callers be in one batch, which is written when release is called.
 func (b *batches[Asked, Answer]) holdUp(t testing.TB, n int) (release func()) {
-	b.turn <- struct{}{}
+	for range cap(b.turn) {
+		b.turn <- struct{}{}
+	}
 	return func() {
 		t.Helper()
 		b.await(t, n)
-		<-b.turn
+		for range cap(b.turn) {
+			<-b.turn
+		}
 	}
 }
 
@@ -99,10 +103,30 @@ func TestWhoComesWhileABatchIsWrittenIsInTheNext(t *testing.T) {
 	require.Equal(t, [][]string{{"a"}, {"a", "b", "c", "d"}, {"a"}}, p.written, "of a key that comes twice the later one is written later")
 }
 
+// TestBatchThatIsSlowHoldsUpNoOther is about the latency of all whose batch is another one.
+func TestBatchThatIsSlowHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	slow := make(chan struct{})
+	b := newBatches("test", batchesAtOnce, func(_ context.Context, batch map[string]string) (map[string]string, error) {
+		if _, is := batch["slow"]; is {
+			<-slow
+		}
+		return batch, nil
+	})
+	var callers errgroup.Group
+	callers.Go(func() error { _, err := b.do(t.Context(), "slow", ""); return err })
+	servertest.Eventually(t, func() bool { return len(b.turn) == 1 }, "the slow one is written")
+	b.await(t, 0)
+	_, err := b.do(t.Context(), "other", "")
+	require.NoError(t, err)
+	close(slow)
+	require.NoError(t, callers.Wait())
+}
+
 func TestBatchThatFailsIsWrittenOneByOne(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("refused")
-	b := newBatches("test", func(_ context.Context, batch map[string]string) (map[string]string, error) {
+	b := newBatches("test", 1, func(_ context.Context, batch map[string]string) (map[string]string, error) {
 		if _, bad := batch["bad"]; bad {
 			return nil, refused
 		}
@@ -121,7 +145,7 @@ func TestBatchThatFailsIsWrittenOneByOne(t *testing.T) {
 
 func TestPanicOfTheWriterLeavesNobodyWaiting(t *testing.T) {
 	t.Parallel()
-	b := newBatches("test", func(_ context.Context, batch map[string]string) (map[string]string, error) {
+	b := newBatches("test", 1, func(_ context.Context, batch map[string]string) (map[string]string, error) {
 		if len(batch) > 1 {
 			panic("as asked")
 		}

@@ -58,7 +58,8 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, s Settings, lo
 		db: db, bus: bus, cache: cache, store: store{db}, templates: s.Templates, metrics: figures, log: log,
 		failed: s.Failed, providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
 	}
-	m.reservations, m.outcomes = newBatches("reserve", m.store.reserve), newBatches("record", m.recordAll)
+	m.reservations = newBatches("reserve", batchesAtOnce, m.store.reserve)
+	m.outcomes = newBatches("record", batchesAtOnce, m.recordAll)
 	if s.Service != nil {
 		m.templates = newRendered(s.Service, s.Attempts, log)
 	}
