@@ -22,7 +22,6 @@ import (
 const (
 	relayPoll  = time.Second           // the safety net: a ring may come from another process, or be lost
 	relayPause = time.Second           // after a batch that could not be carried
-	relayPace  = 5 * time.Millisecond  // after a batch: what comes meanwhile leaves together, and costs less
 	relayTurn  = 20 * time.Millisecond // while another relay is at work: it may not see what this one was woken for
 )
 
@@ -122,9 +121,6 @@ func (s *outboxSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *mes
 				s.log.Warn("outbox not carried, trying again", "error", err)
 				s.rest(ctx, relayPause, nil)
 			case n < s.lane.batch:
-				if n > 0 {
-					s.rest(ctx, relayPace, nil)
-				}
 				s.rest(ctx, relayPoll, s.wake)
 			}
 		}
