@@ -69,7 +69,10 @@ func (b *broker) requireTopology(t *testing.T) {
 			"10s": 10_000, "10.5s": 10_500, "11s": 11_000, "1m": 60_000, "1m3s": 63_000, "1m6s": 66_000,
 			"10m": 600_000, "10m30s": 630_000, "11m": 660_000, "1h": 3_600_000, "1h3m": 3_780_000, "1h6m": 3_960_000,
 		} {
-			wanted[prefix+step] = map[string]any{"x-message-ttl": milliseconds, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue}
+			wanted[prefix+step] = map[string]any{
+				"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-message-ttl": milliseconds,
+				"x-dead-letter-strategy": "at-least-once", "x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue,
+			}
 		}
 	}
 	var queues []thing

@@ -167,8 +167,8 @@ func told(t *testing.T, url, queue string) map[string]map[string]bool {
 	}
 }
 
-// TestCrashesLoseAndRepeatNoPushMessage kills the service and PostgreSQL, and restarts RabbitMQ, while a
-// provider fails three of ten requests.
+// TestCrashesLoseAndRepeatNoPushMessage kills the service, PostgreSQL and RabbitMQ while a provider
+// fails three of ten requests.
 func TestCrashesLoseAndRepeatNoPushMessage(t *testing.T) {
 	t.Parallel()
 	c, apple := newCrashing(t), newFlaky(t)
@@ -193,7 +193,7 @@ func TestCrashesLoseAndRepeatNoPushMessage(t *testing.T) {
 		reaches(n+1, faults+2)
 		switch n {
 		case faults / 3:
-			// Not killed: what a queue's time to live has just given back is not yet on its disk.
+			require.NoError(t, c.rabbitmq.Kill())
 			require.NoError(t, c.rabbitmq.Restart(t.Context()))
 		case 2 * faults / 3:
 			require.NoError(t, c.postgres.Kill())
