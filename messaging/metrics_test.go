@@ -55,6 +55,7 @@ func TestOutboxTellsItsSizeAndStopsCountingAtABound(t *testing.T) {
 func TestDepthOfTheQueuesIsToldAndNothingWithoutABroker(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
+	b.topology.RetrySteps = []time.Duration{time.Hour}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(QueueDepths(b.connect(t), b.topology))
 	for range 3 {
@@ -63,6 +64,10 @@ func TestDepthOfTheQueuesIsToldAndNothingWithoutABroker(t *testing.T) {
 	ready := func() map[string]float64 { return gauges(t, registry, "queue_messages_ready") }
 	servertest.Eventually(t, func() bool { return ready()["push.queue"] == 3 }, "three messages")
 	require.Contains(t, ready(), "failed.queue")
+	for _, queue := range b.topology.RetryQueues("push.queue")[:2] {
+		require.NoError(t, b.ch.PublishWithContext(t.Context(), "", queue, true, false, amqp.Publishing{}))
+	}
+	servertest.Eventually(t, func() bool { return gauges(t, registry, "queue_messages_parked")["push.queue"] == 2 }, "two that wait for another attempt")
 
 	_, err := b.ch.QueueDelete("failed.queue", false, false, false)
 	require.NoError(t, err)

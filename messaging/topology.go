@@ -167,7 +167,7 @@ func (t Topology) Declare(conn *amqp.Connection, log *slog.Logger) error {
 		args := maps.Clone(work)
 		args["x-expires"] = statusKept.Milliseconds()
 		wanted = append(wanted, queue(StatusQueue, args))
-		for _, event := range []events.Event{events.PushSent{}, events.PushSkipped{}, events.PushFailed{}} {
+		for _, event := range []events.Event{events.PushSent{}, events.PushSkipped{}, events.PushFailed{}, events.PushRetried{}} {
 			wanted = append(wanted, binding(StatusQueue, event.Type(), t.Events))
 		}
 	}

@@ -60,7 +60,7 @@ func (b *broker) requireTopology(t *testing.T) {
 		status := maps.Clone(work)
 		status["x-expires"] = float64(7 * 24 * 3_600_000)
 		wanted[StatusQueue], retried[StatusQueue] = status, "user-service.status.retry."
-		for _, event := range []string{"sent", "skipped", "failed"} {
+		for _, event := range []string{"sent", "skipped", "failed", "retried"} {
 			bound["user.events push."+event+" "+StatusQueue] = true
 		}
 	}

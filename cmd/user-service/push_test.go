@@ -204,10 +204,20 @@ func TestProviderDecidesTheFate(t *testing.T) {
 	servertest.Eventually(t, func() bool { return len(listening.of(late.id(), "push.sent")) == 1 }, "sent at the third try")
 	require.EqualValues(t, 3, listening.of(late.id(), "push.sent")[0].Data["attempts"])
 	require.Len(t, s.provider.received(id), 3)
+	waits := func(k tokens) {
+		t.Helper()
+		told := listening.of(k.id(), "push.retried")
+		require.Len(t, told, 2, "and none for the last attempt, after which it waits no more")
+		for n, e := range told {
+			require.Equal(t, []any{"provider_unavailable", "webhook", float64(n + 1)}, []any{e.Data["reason"], e.Data["provider"], e.Data["attempts"]})
+		}
+	}
+	waits(late)
 
 	never, id := with("never")
 	failed(never, "attempts_exhausted", 3)
 	require.Len(t, s.provider.received(id), 3)
+	waits(never)
 }
 
 func TestOutageOfTheProviderDeadLettersNothing(t *testing.T) {

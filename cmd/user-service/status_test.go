@@ -83,6 +83,21 @@ func TestGatewayIsToldWhatBecameOfItsNotifications(t *testing.T) {
 		require.Equal(t, "trace-"+id, g.header[id].Get("X-Correlation-ID"))
 	}
 
+	again := make(chan struct{})
+	s.provider.answers(func(map[string]any) (int, string) {
+		select {
+		case <-again:
+			return http.StatusOK, ""
+		default:
+			return http.StatusServiceUnavailable, ""
+		}
+	})
+	later := send(k.id())
+	servertest.Eventually(t, func() bool { return len(g.of(later)) > 0 }, "told that it is not delivered yet")
+	require.Equal(t, [2]any{"pending", "provider_unavailable"}, [2]any{g.of(later)[0]["status"], g.of(later)[0]["error"]})
+	close(again)
+	servertest.Eventually(t, func() bool { return g.of(later)[len(g.of(later))-1]["status"] == "delivered" }, "told that it is")
+
 	g.answers(http.StatusServiceUnavailable)
 	id := send(k.id())
 	servertest.Eventually(t, func() bool { return len(g.of(id)) > len(s.config.PushRetrySteps)+1 }, "told more often than a message has attempts")

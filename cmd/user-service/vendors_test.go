@@ -118,6 +118,7 @@ func TestWrongSettingsOfOneVendorDeadLetterNothing(t *testing.T) {
 	i.call("GET", "/api/v1/notifications/?user_id="+k.id(), staff.AccessToken, nil).into(t, &waiting)
 	require.Equal(t, "retrying", waiting[0]["status"])
 	require.EqualValues(t, 0, waiting[0]["attempts"], "it is not the message's fault")
+	require.Equal(t, "provider_unavailable", waiting[0]["reason"])
 }
 
 func TestQuotaOfTheProjectPausesTheSenderAndNotOneMessage(t *testing.T) {

@@ -1,6 +1,6 @@
 package events
 
-// PushOutcome is what PushSent, PushSkipped and PushFailed tell of one push message.
+// PushOutcome is what the push.* events tell of one push message.
 type PushOutcome struct {
 	RequestID         string `json:"request_id"`
 	UserID            string `json:"user_id"`
@@ -26,6 +26,9 @@ type PushSkipped struct{ PushOutcome }
 // PushFailed tells that a message went to the failed queue, and why.
 type PushFailed struct{ PushOutcome }
 
+// PushRetried tells that a message waits for another attempt, and for what. It is no outcome: one follows.
+type PushRetried struct{ PushOutcome }
+
 // Type implements Event.
 func (PushSent) Type() string { return "push.sent" }
 
@@ -34,3 +37,6 @@ func (PushSkipped) Type() string { return "push.skipped" }
 
 // Type implements Event.
 func (PushFailed) Type() string { return "push.failed" }
+
+// Type implements Event.
+func (PushRetried) Type() string { return "push.retried" }

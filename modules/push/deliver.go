@@ -36,7 +36,7 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 	}
 	out := outcome{pushMessage: message, attempts: got.attempts, correlationID: correlationID}
 	if err := m.decide(ctx, message, &out); err != nil {
-		return m.giveBack(ctx, out, err)
+		return m.giveBack(ctx, out, err, d.Attempt)
 	}
 	return m.insist(ctx, out)
 }
@@ -116,10 +116,12 @@ func (m *Module) forget(ctx context.Context, message pushMessage, token string, 
 		return fmt.Errorf("forget a dead token: %w", err)
 	}
 	if !none {
-		return &messaging.Transient{Cause: errors.New("the user has a newer token")}
+		return &messaging.Transient{Cause: errTokenReplaced}
 	}
 	return &messaging.Permanent{Reason: "token_unregistered", Detail: dead.Error(), Cause: err}
 }
+
+var errTokenReplaced = errors.New("the user has a newer token")
 
 // asMessage says in the terms of messaging what a provider or the template service answered.
 func asMessage(err error) error {
@@ -139,18 +141,51 @@ func asMessage(err error) error {
 	return transient
 }
 
-// giveBack frees the request for another attempt, unless err is for good: then Failed finishes it.
-func (m *Module) giveBack(ctx context.Context, o outcome, err error) error {
+// giveBack frees the request for another attempt. Where err is for good, or this was the last attempt,
+// Failed finishes it.
+func (m *Module) giveBack(ctx context.Context, o outcome, err error, attempt int) error {
 	if _, final := errors.AsType[*messaging.Permanent](err); final {
 		return err
 	}
 	transient, _ := errors.AsType[*messaging.Transient](err)
 	untried := fault.From(err).Kind == fault.Unavailable || (transient != nil && transient.Blameless)
+	if !untried && attempt >= m.attempts {
+		return err
+	}
+	o.status, o.reason = retrying, waitsFor(o, err)
+	o.traceparent = correlation.From(ctx).Traceparent
 	// Not freed, the lease runs out: the message is only later than it could be.
-	if err := m.store.release(context.WithoutCancel(ctx), o.RequestID, o.attempts, untried); err != nil {
+	if err := m.postpone(context.WithoutCancel(ctx), o, untried); err != nil {
 		m.log.WarnContext(ctx, "request not released", "request_id", o.RequestID, "error", err)
 	}
 	return err
+}
+
+// waitsFor is the reason why a message is not sent yet.
+func waitsFor(o outcome, err error) string {
+	switch {
+	case errors.Is(err, errTokenReplaced):
+		return "token_replaced"
+	case o.provider != "":
+		return "provider_unavailable"
+	case fault.From(err).Kind == fault.Unavailable:
+		return "database_unavailable"
+	}
+	return "template_unavailable"
+}
+
+// postpone has a request wait, and tells the world.
+func (m *Module) postpone(ctx context.Context, o outcome, untried bool) error {
+	return m.db.InTx(ctx, func(ctx context.Context) error {
+		released, err := m.store.release(ctx, o, untried)
+		if err != nil || !released {
+			return err
+		}
+		if untried {
+			o.attempts--
+		}
+		return m.tell(ctx, o)
+	})
 }
 
 // Failed records a message that is in the failed queue, when it says whose it is.
@@ -211,6 +246,8 @@ func (m *Module) tell(ctx context.Context, o outcome) error {
 		return m.bus.Publish(ctx, events.PushSent{PushOutcome: told})
 	case skipped:
 		return m.bus.Publish(ctx, events.PushSkipped{PushOutcome: told})
+	case retrying:
+		return m.bus.Publish(ctx, events.PushRetried{PushOutcome: told})
 	default:
 		return m.bus.Publish(ctx, events.PushFailed{PushOutcome: told})
 	}

@@ -26,7 +26,7 @@ type delivery struct {
 	UserID            string    `db:"user_id" json:"user_id" doc:"Whom it is for." example:"0190a8c1-7b7e-7cc3-98c4-dc0c0c07398f"`
 	TemplateCode      string    `db:"template_code" json:"template_code" doc:"What it says." example:"welcome_notification"`
 	Status            string    `db:"status" json:"status" doc:"What became of it so far." enum:"sending,retrying,sent,skipped,failed" example:"sent"`
-	Reason            string    `db:"reason" json:"reason" doc:"Why it was not sent." example:"push_disabled"`
+	Reason            string    `db:"reason" json:"reason" doc:"Why it was not sent, or not yet." example:"push_disabled"`
 	Provider          string    `db:"provider" json:"provider" doc:"Who took it to the device, or refused to." example:"webhook"`
 	ProviderMessageID string    `db:"provider_message_id" json:"provider_message_id" doc:"Id that the provider gave it." example:"provider-1"`
 	Attempts          int       `db:"attempts" json:"attempts" doc:"How often it was tried." example:"1"`
@@ -52,7 +52,7 @@ type deliveryQuery struct {
 	TemplateCode *string  `query:"template_code" doc:"What it says." example:"welcome_notification"`
 }
 
-var statuses = []string{"sending", "retrying", string(sent), string(skipped), string(failed)}
+var statuses = []string{"sending", string(retrying), string(sent), string(skipped), string(failed)}
 
 func (q *deliveryQuery) validate() error {
 	fields := fault.Fields{}

@@ -37,9 +37,9 @@ func (g *Gateway) Collectors() []prometheus.Collector { return g.breaker.collect
 // statusReport is what the gateway is told.
 type statusReport struct {
 	NotificationID string    `json:"notification_id"`
-	Status         string    `json:"status"` // delivered or failed
+	Status         string    `json:"status"` // delivered, failed or pending
 	Timestamp      time.Time `json:"timestamp"`
-	Error          *string   `json:"error"` // why it failed
+	Error          *string   `json:"error"` // why it failed, or is not delivered yet
 }
 
 // Handle tells one event.
@@ -52,8 +52,13 @@ func (g *Gateway) Handle(ctx context.Context, d messaging.Delivery) error {
 	if err := json.Unmarshal(event.Data, &became); err != nil || became.RequestID == "" {
 		return &messaging.Permanent{Reason: "malformed", Detail: "the event is not of a push message"}
 	}
-	told := statusReport{NotificationID: became.RequestID, Status: "delivered", Timestamp: event.Time}
-	if event.Type != (events.PushSent{}).Type() { // skipped is not delivered, and will not be
+	told := statusReport{NotificationID: became.RequestID, Timestamp: event.Time}
+	switch event.Type {
+	case events.PushSent{}.Type():
+		told.Status = "delivered"
+	case events.PushRetried{}.Type():
+		told.Status, told.Error = "pending", &became.Reason
+	default: // skipped is not delivered, and will not be
 		told.Status, told.Error = "failed", &became.Reason
 	}
 	body, err := json.Marshal(told)

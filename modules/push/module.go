@@ -5,7 +5,7 @@
 //	           POST /notifications/test/, POST /notifications/failed/requeue/
 //	Handles:   AddRecipients
 //	Sends:     DescribeUser, ForgetPushToken, SendPush
-//	Publishes: PushSent, PushSkipped, PushFailed
+//	Publishes: PushSent, PushSkipped, PushFailed, PushRetried
 //	Follows:   UserRegistered, UserDeactivated, UserReactivated, PushTokenChanged, PreferencesChanged
 //
 // It promises one outcome for each request_id: sent, skipped or failed, with its event. A message is
@@ -33,6 +33,7 @@ type Module struct {
 	templates texter
 	providers []*guarded
 	failed    messaging.FailedQueue
+	attempts  int
 	metrics   metrics
 	log       *slog.Logger
 
@@ -56,7 +57,7 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, s Settings, lo
 	figures := newMetrics()
 	m := &Module{
 		db: db, bus: bus, cache: cache, store: store{db}, templates: s.Templates, metrics: figures, log: log,
-		failed: s.Failed, providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
+		failed: s.Failed, attempts: s.Attempts, providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
 	}
 	m.reservations = newBatches("reserve", batchesAtOnce, m.store.reserve)
 	m.outcomes = newBatches("record", batchesAtOnce, m.recordAll)
