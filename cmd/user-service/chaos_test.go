@@ -53,8 +53,9 @@ func newCrashing(t *testing.T) crashing {
 	return c
 }
 
-// flaky is an APNs that fails three of ten requests, each in one of several ways, or all.
+// flaky is an APNs that fails some requests, each in one of several ways, or all.
 type flaky struct {
+	failing int // of ten requests
 	url     string
 	keyFile string
 	down    atomic.Bool
@@ -64,9 +65,9 @@ type flaky struct {
 	accepted map[string]int // by collapse id
 }
 
-func newFlaky(t *testing.T) *flaky {
+func newFlaky(t *testing.T, failing int) *flaky {
 	t.Helper()
-	f := &flaky{accepted: map[string]int{}, keyFile: servertest.NewAPNs(t).KeyFile}
+	f := &flaky{failing: failing, accepted: map[string]int{}, keyFile: servertest.NewAPNs(t).KeyFile}
 	server := httptest.NewUnstartedServer(f)
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
@@ -82,18 +83,20 @@ func (f *flaky) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	switch dice := rand.IntN(20); {
-	case dice < 3:
-		w.WriteHeader(http.StatusInternalServerError)
-	case dice < 5:
-		w.WriteHeader(http.StatusServiceUnavailable)
-	case dice < 6:
-		panic(http.ErrAbortHandler) // the connection breaks
-	default:
-		f.mu.Lock()
-		f.accepted[req.Header.Get("Apns-Collapse-Id")]++
-		f.mu.Unlock()
+	if rand.IntN(10) < f.failing {
+		switch rand.IntN(3) {
+		case 0:
+			w.WriteHeader(http.StatusInternalServerError)
+		case 1:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		default:
+			panic(http.ErrAbortHandler) // the connection breaks
+		}
+		return
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.accepted[req.Header.Get("Apns-Collapse-Id")]++
 }
 
 func (f *flaky) count() (messages, duplicates int) {
@@ -171,7 +174,7 @@ func told(t *testing.T, url, queue string) map[string]map[string]bool {
 // fails three of ten requests.
 func TestCrashesLoseAndRepeatNoPushMessage(t *testing.T) {
 	t.Parallel()
-	c, apple := newCrashing(t), newFlaky(t)
+	c, apple := newCrashing(t), newFlaky(t, 3)
 	p := c.run(t, apple.environment()...)
 	users := recipients(t, c.open(t), 200)
 	const events = "chaos.events"
@@ -227,7 +230,7 @@ func TestCrashesLoseAndRepeatNoPushMessage(t *testing.T) {
 // TestOutageOfTheProviderUnderLoad holds what comes meanwhile, asks now and then, and then sends all.
 func TestOutageOfTheProviderUnderLoad(t *testing.T) {
 	t.Parallel()
-	s, apple := newStack(t), newFlaky(t)
+	s, apple := newStack(t), newFlaky(t, 0)
 	s.run(t, apple.environment()...)
 	users := recipients(t, s.open(t), 50)
 	b := s.broker(t)

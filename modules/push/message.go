@@ -142,11 +142,15 @@ func (r *object) variables(dest *map[string]any) {
 	}
 }
 
-// wholeNumber takes 1.0 too: JSON knows one kind of number only.
+// wholeNumber takes 1.0, since JSON knows one kind of number only, and "1" as some producers write it.
 func (r *object) wholeNumber(name string, dest *int) {
 	raw, found := r.named([]string{name})
 	if found == "" {
 		return
+	}
+	var quoted string
+	if json.Unmarshal(raw, &quoted) == nil && wholeNumber.MatchString(quoted) {
+		raw = json.RawMessage(quoted)
 	}
 	var number float64
 	if json.Unmarshal(raw, &number) != nil || number != math.Trunc(number) || math.Abs(number) > math.MaxInt32 {

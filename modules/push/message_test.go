@@ -37,16 +37,20 @@ func TestPropertiesStandInForMissingFields(t *testing.T) {
 func TestNumbersStayAsTheyWereWritten(t *testing.T) {
 	t.Parallel()
 	const variables = `{"name":12345678901234567890,"big":1e999,"price":1.10}`
-	m, err := parse(messaging.Delivery{Body: []byte(`{"user_id":"` + user + `","template_code":"welcome_notification","request_id":"r","priority":1.0,"variables":` + variables + `}`)})
-	require.NoError(t, err)
-	require.Equal(t, 1, m.Priority)
+	var m pushMessage
+	for _, priority := range []string{"1", "1.0", `"1"`} {
+		var err error
+		m, err = parse(messaging.Delivery{Body: []byte(`{"user_id":"` + user + `","template_code":"welcome_notification","request_id":"r","priority":` + priority + `,"variables":` + variables + `}`)})
+		require.NoError(t, err)
+		require.Equal(t, 1, m.Priority)
+	}
 	sent, err := json.Marshal(m.Variables)
 	require.NoError(t, err)
 	require.Equal(t, `{"big":1e999,"name":12345678901234567890,"price":1.10}`, string(sent))
 	text, err := BuiltInTemplates().render(t.Context(), m.TemplateCode, m.Language, m.Variables)
 	require.NoError(t, err)
 	require.Equal(t, "Welcome, 12345678901234567890!", text.Title)
-	for _, priority := range []string{"1.5", "1e999", `"1"`} {
+	for _, priority := range []string{"1.5", "1e999", `"high"`, `"1.5"`, `""`} {
 		_, err := parse(messaging.Delivery{Body: []byte(`{"user_id":"` + user + `","template_code":"x","request_id":"r","priority":` + priority + `}`)})
 		require.ErrorContains(t, err, "priority must be a whole number")
 	}
