@@ -19,6 +19,7 @@ import (
 type opened struct {
 	id           string
 	refreshToken string
+	at           time.Time // by the database's clock: an access token is as old everywhere, whoever issued it
 }
 
 // tokenPair is what a client signs its requests with.
@@ -52,25 +53,27 @@ func (m *Module) openSession(ctx context.Context, accountID, proof string) (open
 	secret := make([]byte, secretBytes)
 	_, _ = rand.Read(secret) // never fails, see its documentation
 	session := opened{id: uuid.NewString(), refreshToken: tokenText.EncodeToString(secret)}
-	return session, m.addSession(ctx, session.id, accountID, proof, digest(secret))
+	var err error
+	session.at, err = m.addSession(ctx, session.id, accountID, proof, digest(secret))
+	return session, err
 }
 
-func (m *Module) addSession(ctx context.Context, id, accountID, proof string, token []byte) error {
-	held, spare, err := m.store.addSession(ctx, id, accountID, proof, token, identity.ClientFrom(ctx), m.settings.RefreshLifetime, maxSessions)
-	if err == nil && !held {
+func (m *Module) addSession(ctx context.Context, id, accountID, proof string, token []byte) (at time.Time, err error) {
+	at, spare, err := m.store.addSession(ctx, id, accountID, proof, token, identity.ClientFrom(ctx), m.settings.RefreshLifetime, maxSessions)
+	if err == nil && at.IsZero() {
 		err = errNotHeld
 	}
 	if err != nil || len(spare) == 0 {
-		return err
+		return at, err
 	}
 	if _, err := m.endSessions(ctx, accountID, spare, "too_many_sessions"); err != nil {
-		return err
+		return at, err
 	}
-	return m.record(ctx, entry{action: "oldest_sessions_ended", accountID: accountID, detail: detail{"count": strconv.Itoa(len(spare))}})
+	return at, m.record(ctx, entry{action: "oldest_sessions_ended", accountID: accountID, detail: detail{"count": strconv.Itoa(len(spare))}})
 }
 
 func (m *Module) tokensFor(accountID string, session opened) (tokenPair, error) {
-	access, err := m.tokens.issue(accountID, session.id, time.Now())
+	access, err := m.tokens.issue(accountID, session.id, session.at)
 	return tokenPair{
 		AccessToken: access, RefreshToken: session.refreshToken,
 		TokenType: "Bearer", ExpiresIn: int(m.settings.AccessLifetime.Seconds()),

@@ -10,10 +10,12 @@ import (
 
 // addSession opens a session with its first refresh token, if the account is active and proof is its
 // password hash still, which stays so until the transaction ends. It gives the open sessions that the
-// account then has beyond keep, the least lately used ones. One statement: every login waits for it.
-func (s store) addSession(ctx context.Context, id, accountID, proof string, token []byte, from identity.Client, lifetime time.Duration, keep int) (opened bool, spare []string, err error) {
+// account then has beyond keep, the least lately used ones, and when the session was opened: zero, when it
+// was not. One statement: every login waits for it.
+func (s store) addSession(ctx context.Context, id, accountID, proof string, token []byte, from identity.Client, lifetime time.Duration, keep int) (at time.Time, spare []string, err error) {
 	var rows []struct {
-		Spare *string `db:"spare"`
+		At    time.Time `db:"at"`
+		Spare *string   `db:"spare"`
 	}
 	err = s.db.Select(ctx, &rows, `
 		WITH holder AS (SELECT id FROM auth.accounts WHERE id = $2 AND is_active AND password = $3 FOR SHARE),
@@ -21,17 +23,18 @@ func (s store) addSession(ctx context.Context, id, accountID, proof string, toke
 			INSERT INTO auth.sessions (id, account_id, address, user_agent, expires_at)
 			SELECT $1, id, $5, $6, now() + least(make_interval(secs => $7), make_interval(secs => $9)) FROM holder RETURNING id),
 		     token AS (INSERT INTO auth.refresh_tokens (hash, session_id) SELECT $4, id FROM session)
-		SELECT older.id AS spare FROM holder LEFT JOIN LATERAL (
+		SELECT now() AS at, older.id AS spare FROM holder LEFT JOIN LATERAL (
 			SELECT id FROM auth.sessions
 			WHERE account_id = holder.id AND revoked_at IS NULL AND expires_at > now()
 			ORDER BY last_used_at DESC, id OFFSET $8) older ON true`,
 		id, accountID, proof, token, from.Address, from.UserAgent, lifetime.Seconds(), keep-1, SessionsEnd.Seconds())
 	for _, row := range rows {
+		at = row.At
 		if row.Spare != nil {
 			spare = append(spare, *row.Spare)
 		}
 	}
-	return len(rows) > 0, spare, err
+	return at, spare, err
 }
 
 // presented is a refresh token as it was issued, with the state of its session by the clock of the
@@ -44,6 +47,7 @@ type presented struct {
 	Expired       bool   `db:"expired"`
 	Revoked       bool   `db:"revoked"`
 	IsActive      bool   `db:"is_active"`
+	Now           time.Time
 }
 
 // lockPresented finds a refresh token and locks its session: rotations of one session queue up.
@@ -61,7 +65,7 @@ func (s store) lockPresented(ctx context.Context, hash []byte, grace time.Durati
 	err = s.db.Get(ctx, &p, `
 		SELECT t.session_id, s.account_id, t.successor_salt,
 		       coalesce(t.rotated_at > now() - make_interval(secs => $2) AND t.generation = s.generation - 1, false) AS in_grace,
-		       s.expires_at < now() AS expired, s.revoked_at IS NOT NULL AS revoked, a.is_active
+		       s.expires_at < now() AS expired, s.revoked_at IS NOT NULL AS revoked, a.is_active, now()
 		FROM auth.refresh_tokens t JOIN auth.sessions s ON s.id = t.session_id JOIN auth.accounts a ON a.id = s.account_id
 		WHERE t.hash = $1`, hash, grace.Seconds())
 	return p, err

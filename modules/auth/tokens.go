@@ -44,7 +44,7 @@ func newTokens(s Settings) tokens {
 		methods = append(methods, key.method.Alg())
 	}
 	t.parser = jwt.NewParser(jwt.WithValidMethods(methods), jwt.WithStrictDecoding(),
-		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(clockLeeway))
+		jwt.WithExpirationRequired(), jwt.WithLeeway(clockLeeway))
 	return t
 }
 
