@@ -33,7 +33,7 @@ const asvs = `
 2.3.2  business limits             TestHundredAndFirstSessionEndsTheOneUsedLeastLately TestMailsToOneAddressAreFewWhoeverAsks
 2.3.3  transactions                TestRefusalByAnyModuleLeavesNothing TestKillNeitherLosesNorRepeatsTheEffect
 2.3.4  locks                       TestFiveHundredRegistrationsOfOneAddressMakeOneAccount TestDeviceTokenThatManyTakeAtOnceIsWithOne
-2.4.1  automation                  TestEachOpenRouteSlowsAnAddress TestUserIsSlowedFarAboveWhatPeopleDoAndASiblingNever
+2.4.1  automation                  TestWhoSendsSlowlyIsCutOff TestEachOpenRouteSlowsAnAddress TestUserIsSlowedFarAboveWhatPeopleDoAndASiblingNever
 
 3.4.1  HSTS                        TestRepliesTellBrowsersToTrustNothing
 3.4.2  CORS                        TestRepliesAreReadByAllowedPagesOnly TestPreflightOfAnAllowedPageNeedsNoToken
@@ -45,7 +45,7 @@ const asvs = `
 4.1.1  content type                TestEveryOperationAnswersAsItsDocumentSays
 4.1.2  no redirects                TestBothSlashFormsAndBothPathsWorkWithoutARedirect
 4.1.3  headers of proxies          TestForwardedForIsBelievedAsFarAsTrustedProxiesWroteIt TestNobodyEscapesALimitByAForgedForwardedFor
-4.2.1  request smuggling           TestOddRequestsGetTheEnvelope TestWhatIsNoRequestIsAnsweredInTheEnvelopeToo
+4.2.1  request smuggling           TestNoRequestIsHiddenInAnother TestWhatIsNoRequestIsAnsweredInTheEnvelopeToo
 
 6.1.1  limits are documented       TestGuessingIsSlowFromAnyAddressAndTheOwnerGetsIn TestStrangerAtOneAddressKeepsNobodyOut
 6.1.2  words of this service       TestEachBrokenPasswordRuleHasItsMessage
