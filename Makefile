@@ -12,7 +12,7 @@ LOCALSTACK := bin/localstack
 TEST_STATE := .local/test
 BENCH_STATE := .local/bench
 FAULTS_STATE := .local/faults
-T := 30s
+T := 20s
 STATES := $(TEST_STATE) $(BENCH_STATE) $(FAULTS_STATE) .local
 
 .DEFAULT_GOAL := help
@@ -44,7 +44,7 @@ test: $(LOCALSTACK) ## Run every test with the race detector, on private servers
 
 # Again after a failure: until Go 1.27 the end of the time may be one (golang/go#75804). An input that
 # fails is kept, and fails the second time too.
-fuzz: $(LOCALSTACK) ## Fuzz every body and parser for T (30s), two at a time
+fuzz: $(LOCALSTACK) ## Fuzz every body and parser for T (20s), two at a time
 	@$(LOCALSTACK) --state $(TEST_STATE) run --fast -- bash -euo pipefail -c '\
 	  grep -rHo --include=*_test.go "^func Fuzz[A-Za-z]*" . | sort | sed "s|/[^/]*:func | |" | \
 	  xargs -P 2 -L 1 bash -c "for try in 1 2; do go test \$$0 -run ^$$ -fuzz ^\$$1\$$ -fuzztime $(T) -fuzzminimizetime 1x -parallel 1 && break; done 2>&1 | grep -v elapsed: | sed s/^/\$$1:\ / && exit \$${PIPESTATUS[0]}"'
@@ -65,5 +65,5 @@ check: lint fuzz test ## What CI runs: lint, fuzz, then test
 bench: $(LOCALSTACK) ## Measure the service against floors, on private servers
 	@$(LOCALSTACK) --state $(BENCH_STATE) run -- go run ./cmd/bench
 
-faults: ## Make 43 faults under load, and prove that nothing acknowledged is lost or done twice (A=--quick: 3 minutes)
+faults: ## Make 47 faults under load, and prove that nothing acknowledged is lost or done twice (A=--quick: 3 minutes)
 	@go run ./cmd/faults --state $(FAULTS_STATE) $(A)

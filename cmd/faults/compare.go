@@ -104,7 +104,6 @@ func (w *world) compareDatabase(j *judge, k kept) {
 		j.counted(whose+", numbers of preferences", last.during, len(a.states), k.sequences["preferences "+a.id])
 		j.counted(whose+", numbers of profile", last.during, len(a.names), k.sequences["profile "+a.id])
 		j.counted(whose+", numbers of auth", a.registered.during, 1+a.logins, k.sequences["auth "+a.id])
-		j.counted(whose+", numbers of push", last.during, len(a.pushes), k.sequences["push "+a.id])
 		for _, push := range a.pushes {
 			switch status := k.outcomes[push.value]; status {
 			case "sent", "skipped":

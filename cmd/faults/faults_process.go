@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -57,6 +59,12 @@ func processFaults() []fault {
 			w.relay.terminate()
 			w.relay.start()
 		}},
+		{name: "logs-full", what: "the disk that the logs go to is full", make: func(ctx context.Context, w *world) {
+			logTo(ctx, w.apis[0], "/dev/full", func() { w.hold(ctx, 6*time.Second) })
+			logTo(ctx, w.consumer, "/dev/full", func() { w.hold(ctx, 6*time.Second) })
+		}},
+		{name: "clock-ahead", what: "an API's clock jumps ahead by more than its leases, and back", prepare: buildClockwork, make: func(ctx context.Context, w *world) { jump(ctx, w, 90*time.Second) }},
+		{name: "clock-behind", what: "an API's clock jumps back by more than its leases, and ahead again", prepare: buildClockwork, make: func(ctx context.Context, w *world) { jump(ctx, w, -90*time.Second) }},
 		{name: "stop-api", what: "an API is stopped for longer than its leases, and goes on", make: func(ctx context.Context, w *world) {
 			stopFor(ctx, w.apis[0], 65*time.Second)
 		}},
@@ -73,6 +81,35 @@ func killFor(ctx context.Context, w *world, p *process, d time.Duration) {
 	p.kill()
 	w.hold(ctx, d)
 	p.start()
+}
+
+// logTo has a process say what it has to say elsewhere for a while.
+func logTo(ctx context.Context, p *process, file string, fn func()) {
+	p.terminate()
+	usual := p.output
+	p.output = file
+	p.start()
+	p.ready(ctx)
+	fn()
+	p.terminate()
+	p.output = usual
+	p.start()
+	p.ready(ctx)
+}
+
+// jump has an API run for a while whose clock is wrong from a moment after its start.
+func jump(ctx context.Context, w *world, by time.Duration) {
+	p := w.apis[1]
+	usual, env := p.path, p.env
+	p.terminate()
+	p.path, p.env = w.clockwork(), append(slices.Clone(env), clockJumpsBy+"="+strconv.Itoa(int(by.Seconds())))
+	p.start()
+	p.ready(ctx)
+	w.hold(ctx, clockJumpsAfter+15*time.Second)
+	p.terminate()
+	p.path, p.env = usual, env
+	p.start()
+	p.ready(ctx)
 }
 
 func stopFor(ctx context.Context, p *process, d time.Duration) {

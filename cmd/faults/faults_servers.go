@@ -30,8 +30,9 @@ func rabbitmqFaults() []fault {
 		{name: "rabbitmq-silent", what: "RabbitMQ goes silent: connections stay open, and nothing comes of them", within: serverWithin, make: func(ctx context.Context, w *world) {
 			w.toRabbitMQ.silence()
 			pause(ctx, 35*time.Second) // longer than three beats of the heart
-			w.toRabbitMQ.calm(ctx)
+			w.toRabbitMQ.anew(ctx)
 		}},
+		{name: "rabbitmq-worn", what: "connections to RabbitMQ break in the midst of what is published", within: serverWithin, make: breakMidway},
 		{name: "rabbitmq-memory", what: "RabbitMQ runs out of memory, and blocks publishers", within: serverWithin, make: func(ctx context.Context, w *world) {
 			check(w.rabbitmq.Control(ctx, "set_vm_memory_high_watermark", "0.00001"))
 			w.hold(ctx, 12*time.Second)
@@ -42,6 +43,16 @@ func rabbitmqFaults() []fault {
 		}},
 		{name: "queue-otherwise", what: "push.queue is declared anew with other arguments", within: serverWithin, idle: true, make: otherwise},
 	}
+}
+
+// breakMidway has the relay publish batches that are larger than what a connection lets through.
+func breakMidway(ctx context.Context, w *world) {
+	w.relay.kill()
+	w.hold(ctx, 4*time.Second) // events gather meanwhile
+	w.toRabbitMQ.wear(40_000)
+	w.relay.start()
+	w.hold(ctx, 6*time.Second)
+	w.toRabbitMQ.anew(ctx)
 }
 
 // otherwise has somebody else be faster at declaring the queue.
@@ -82,6 +93,7 @@ func underway(ctx context.Context, l *link, fn func()) {
 	l.delay("downstream", 100)
 	pause(ctx, 500*time.Millisecond)
 	fn()
+	pause(ctx, lingering)
 	l.calm(ctx)
 }
 
@@ -101,7 +113,7 @@ func postgresFaults() []fault {
 		{name: "postgres-silent", what: "PostgreSQL goes silent", within: serverWithin, make: func(ctx context.Context, w *world) {
 			w.toPostgres.silence()
 			w.hold(ctx, 20*time.Second)
-			w.toPostgres.calm(ctx)
+			w.toPostgres.anew(ctx)
 		}},
 		{name: "postgres-slow", what: "PostgreSQL answers 200 ms later", within: serverWithin, make: func(ctx context.Context, w *world) {
 			w.toPostgres.slow(200)
@@ -179,8 +191,8 @@ func redisFaults() []fault {
 			w.toRedis[0].silence()
 			w.toRedis[1].silence()
 			w.hold(ctx, 8*time.Second)
-			w.toRedis[0].calm(ctx)
-			w.toRedis[1].calm(ctx)
+			w.toRedis[0].anew(ctx)
+			w.toRedis[1].anew(ctx)
 		}},
 	}
 }
