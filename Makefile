@@ -12,7 +12,7 @@ LOCALSTACK := bin/localstack
 TEST_STATE := .local/test
 BENCH_STATE := .local/bench
 FAULTS_STATE := .local/faults
-T := 20s
+T := 30s
 STATES := $(TEST_STATE) $(BENCH_STATE) $(FAULTS_STATE) .local
 
 .DEFAULT_GOAL := help
@@ -44,10 +44,10 @@ test: $(LOCALSTACK) ## Run every test with the race detector, on private servers
 
 # Again after a failure: until Go 1.27 the end of the time may be one (golang/go#75804). An input that
 # fails is kept, and fails the second time too.
-fuzz: $(LOCALSTACK) ## Fuzz every body and parser for T (20s), two at a time
+fuzz: $(LOCALSTACK) ## Fuzz every body and parser for T (30s), three at a time
 	@$(LOCALSTACK) --state $(TEST_STATE) run --fast -- bash -euo pipefail -c '\
 	  grep -rHo --include=*_test.go "^func Fuzz[A-Za-z]*" . | sort | sed "s|/[^/]*:func | |" | \
-	  xargs -P 2 -L 1 bash -c "for try in 1 2; do go test \$$0 -run ^$$ -fuzz ^\$$1\$$ -fuzztime $(T) -fuzzminimizetime 1x -parallel 1 && break; done 2>&1 | grep -v elapsed: | sed s/^/\$$1:\ / && exit \$${PIPESTATUS[0]}"'
+	  xargs -P 3 -L 1 bash -c "for try in 1 2; do go test \$$0 -run ^$$ -fuzz ^\$$1\$$ -fuzztime $(T) -fuzzminimizetime 1x -parallel 1 && break; done 2>&1 | grep -v elapsed: | sed s/^/\$$1:\ / && exit \$${PIPESTATUS[0]}"'
 
 lint: ## Check style, imports, Dockerfile, compose file, workflow and the API's document (with node's npx)
 	$(GOLANGCI) run ./...

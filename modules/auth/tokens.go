@@ -17,7 +17,8 @@ const (
 	tokenType   = "access"
 	refreshType = "refresh" // of the original service: ours are no JWTs
 	clockLeeway = 30 * time.Second
-	maxToken    = 8 << 10 // bytes; ours have less than one tenth of it
+	aheadLeeway = 5 * time.Minute // of iat, which is the database's: an instance whose clock is slow must not refuse everybody
+	maxToken    = 8 << 10         // bytes; ours have less than one tenth of it
 )
 
 // originalKept is the least time for which an access token of the original service can be revoked:
@@ -133,7 +134,7 @@ func (t tokens) verify(token string) (claims, error) {
 		return c, identity.ErrTokenExpired
 	}
 	// None of these tokens is for a certain audience, so one with an audience is for somebody else.
-	if err != nil || c.IssuedAt == nil || !canonical(c.UserID) || len(c.Audience) > 0 {
+	if err != nil || c.IssuedAt == nil || time.Until(c.IssuedAt.Time) > aheadLeeway || !canonical(c.UserID) || len(c.Audience) > 0 {
 		return c, identity.ErrTokenInvalid
 	}
 	return c, nil
