@@ -41,6 +41,9 @@ func main() {
 }
 
 func run() error {
+	if err := leaveNoCore(); err != nil {
+		return fmt.Errorf("forbid core dumps: %w", err)
+	}
 	if err := godotenv.Load(); err != nil && !errors.Is(err, os.ErrNotExist) { // what is set already wins
 		return errors.New(".env cannot be read; accepted: lines of NAME=value") // err may quote a secret
 	}
