@@ -65,5 +65,5 @@ check: lint fuzz test ## What CI runs: lint, fuzz, then test
 bench: $(LOCALSTACK) ## Measure the service against floors, on private servers
 	@$(LOCALSTACK) --state $(BENCH_STATE) run -- go run ./cmd/bench
 
-faults: ## Make 47 faults under load, and prove that nothing acknowledged is lost or done twice (A=--quick: 3 minutes)
+faults: ## Make 48 faults under load, and prove that nothing acknowledged is lost or done twice (A=--quick: 3 minutes)
 	@go run ./cmd/faults --state $(FAULTS_STATE) $(A)

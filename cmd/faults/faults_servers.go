@@ -38,6 +38,11 @@ func rabbitmqFaults() []fault {
 			w.hold(ctx, 12*time.Second)
 			check(w.rabbitmq.Control(ctx, "set_vm_memory_high_watermark", "0.6"))
 		}},
+		{name: "rabbitmq-disk", what: "the disk of RabbitMQ is nearly full, and publishers are blocked", within: serverWithin, make: func(ctx context.Context, w *world) {
+			check(w.rabbitmq.Control(ctx, "set_disk_free_limit", "100TB"))
+			w.hold(ctx, 12*time.Second)
+			check(w.rabbitmq.Control(ctx, "set_disk_free_limit", "50MB"))
+		}},
 		{name: "queue-deleted", what: "push.queue is deleted under the consumer", within: serverWithin, idle: true, make: func(_ context.Context, w *world) {
 			w.deleteQueue("push.queue")
 		}},
@@ -124,7 +129,7 @@ func postgresFaults() []fault {
 		{name: "postgres-held", what: "somebody leaves a transaction open that has written", within: serverWithin, make: func(ctx context.Context, w *world) {
 			tx := must(w.db.BeginTx(ctx, nil))
 			must(tx.ExecContext(ctx, `CREATE TABLE public.held (); LOCK TABLE public.held`))
-			w.hold(ctx, 20*time.Second)
+			w.hold(ctx, time.Minute)
 			check(tx.Rollback())
 		}},
 	}
