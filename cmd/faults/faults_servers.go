@@ -39,7 +39,7 @@ func rabbitmqFaults() []fault {
 			check(w.rabbitmq.Control(ctx, "set_vm_memory_high_watermark", "0.6"))
 		}},
 		{name: "rabbitmq-disk", what: "the disk of RabbitMQ is nearly full, and publishers are blocked", within: serverWithin, make: func(ctx context.Context, w *world) {
-			check(w.rabbitmq.Control(ctx, "set_disk_free_limit", "100TB"))
+			check(w.rabbitmq.Control(ctx, "set_disk_free_limit", "100000GB"))
 			w.hold(ctx, 12*time.Second)
 			check(w.rabbitmq.Control(ctx, "set_disk_free_limit", "50MB"))
 		}},
