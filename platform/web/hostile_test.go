@@ -45,7 +45,7 @@ func (p piped) dial() net.Conn {
 func drip(conn net.Conn, text string) time.Duration {
 	begin := time.Now()
 	for _, b := range []byte(text) {
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if _, err := conn.Write([]byte{b}); err != nil {
 			break
 		}
@@ -72,7 +72,7 @@ func TestWhoSendsSlowlyIsCutOff(t *testing.T) {
 			_, err := io.WriteString(conn, begun)
 			require.NoError(t, err)
 			go func() { listened <- drip(conn, "GET / HTTP/1.1\r\n"+strings.Repeat("X: y\r\n", 100)) }()
-			time.Sleep(2 * time.Second)
+			<-time.After(2 * time.Second)
 			quick := listener.dial()
 			go func() { _, _ = io.WriteString(quick, "GET /api/v1/echo/ HTTP/1.1\r\nHost: a\r\n\r\n") }()
 			resp, err := http.ReadResponse(bufio.NewReader(quick), nil)
@@ -96,7 +96,9 @@ func TestNoRequestIsHiddenInAnother(t *testing.T) {
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- web.Serve(ctx, listener, web.Guard(newFace(), web.Guarding{Hosts: hosts}), time.Minute) }()
+	go func() {
+		ended <- web.Serve(ctx, listener, web.Guard(newFace(), web.Guarding{Hosts: hosts}), time.Minute)
+	}()
 	const hidden = "GET /api/v1/echo/ HTTP/1.1\r\nHost: a\r\n\r\n"
 	for name, headers := range map[string]string{
 		"two lengths":                   "Content-Length: 0\r\nContent-Length: 5",
