@@ -39,7 +39,7 @@ func TestForgedTokensOpenNothing(t *testing.T) {
 		"other payload":       parts[0] + "." + segment(`{"sub":"`+victim.id()+`","user_id":"`+victim.id()+`","token_type":"access","iss":"user-service","exp":9999999999,"iat":1}`) + "." + parts[2],
 		"refresh token":       victim.RefreshToken,
 		"expired":             jwtWith(t, s, victim.AccessToken, map[string]any{"exp": now.Add(-31 * time.Second).Unix()}),
-		"from the future":     jwtWith(t, s, victim.AccessToken, map[string]any{"iat": now.Add(10 * time.Minute).Unix()}),
+		"from the future":     jwtWith(t, s, victim.AccessToken, map[string]any{"iat": now.Add(time.Minute).Unix()}),
 		"other issuer":        jwtWith(t, s, victim.AccessToken, map[string]any{"iss": "template-service"}),
 		"refresh as access":   jwtWith(t, s, victim.AccessToken, map[string]any{"token_type": "refresh"}),
 		"no type":             jwtWith(t, s, victim.AccessToken, map[string]any{"token_type": nil}),

@@ -72,11 +72,12 @@ func New(db *postgres.DB, bus *messaging.Bus, limiter *ratelimit.Limiter, settin
 	if settings.HashCost == (Cost{}) {
 		settings.HashCost = DefaultCost
 	}
+	tokens := newTokens(settings)
 	return &Module{
 		db: db, bus: bus, limiter: limiter, store: store{db}, passwords: newPasswords(settings.HashCost, settings.HashCommand, log), settings: settings,
 		decoys:      &decoys{db: db, secret: settings.SecretKey, cost: settings.HashCost},
-		tokens:      newTokens(settings),
-		revocations: newRevocations(db), serviceKeys: newServiceKeys(db), wishes: make(bell, 1), log: log,
+		tokens:      tokens,
+		revocations: newRevocations(db, tokens.clock), serviceKeys: newServiceKeys(db), wishes: make(bell, 1), log: log,
 	}
 }
 

@@ -48,7 +48,7 @@ func (m *Module) refresh(ctx context.Context, in refreshRequest) (tokenPair, err
 		if err != nil {
 			return pair, err
 		}
-		return m.tokensFor(token.AccountID, opened{token.SessionID, tokenText.EncodeToString(successor), token.Now})
+		return m.tokensFor(token.AccountID, opened{id: token.SessionID, refreshToken: tokenText.EncodeToString(successor), at: token.Now})
 	})
 	if errors.Is(err, errReused) {
 		return tokenPair{}, m.refuseReuse(ctx, token)

@@ -22,7 +22,8 @@ const (
 // compare a token's age with the time of a revocation would compare two clocks. Only for the tokens
 // of the original service, which name no session, there is no other way.
 type revocations struct {
-	db *postgres.DB
+	db    *postgres.DB
+	clock *databaseClock // read along with them
 
 	mu       sync.RWMutex
 	sessions map[string]time.Time  // id → when its tokens have expired anyway
@@ -35,8 +36,8 @@ type revocations struct {
 	failure error
 }
 
-func newRevocations(db *postgres.DB) *revocations {
-	return &revocations{db: db, sessions: map[string]time.Time{}, accounts: map[string]revocation{}, looking: make(chan struct{}, 1), horizon: "0"}
+func newRevocations(db *postgres.DB, clock *databaseClock) *revocations {
+	return &revocations{db: db, clock: clock, sessions: map[string]time.Time{}, accounts: map[string]revocation{}, looking: make(chan struct{}, 1), horizon: "0"}
 }
 
 // revocation is of a session, or of all tokens of an account that name no session.
@@ -134,17 +135,21 @@ func (r *revocations) look(ctx context.Context, age time.Duration) error {
 
 func (r *revocations) read(ctx context.Context) error {
 	asked := time.Now()
-	var horizon string
-	if err := r.db.Get(ctx, &horizon, `SELECT pg_snapshot_xmin(pg_current_snapshot())::text`); err != nil {
+	var now struct {
+		Horizon string    `db:"horizon"`
+		Shown   time.Time `db:"shown"`
+	}
+	if err := r.db.Get(ctx, &now, `SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS horizon, clock_timestamp() AS shown`); err != nil {
 		return err
 	}
+	r.clock.set(now.Shown, asked)
 	var rows []revocation
 	err := r.db.Select(ctx, &rows, `
 		SELECT session_id, account_id, revoked_at, expires_at FROM auth.revocations WHERE xid >= $1::xid8 AND expires_at > now()`, r.horizon)
 	if err != nil {
 		return err
 	}
-	r.horizon = horizon
+	r.horizon = now.Horizon
 	r.learn(rows, asked)
 	return nil
 }
@@ -190,7 +195,7 @@ func (r *revocations) run(ctx context.Context, log *slog.Logger) error {
 
 // sweep forgets what has expired, here and in the database.
 func (r *revocations) sweep(ctx context.Context) error {
-	past := time.Now().Add(-clockLeeway)
+	past := r.clock.now().Add(-clockLeeway)
 	r.mu.Lock()
 	maps.DeleteFunc(r.sessions, func(_ string, expires time.Time) bool { return expires.Before(past) })
 	maps.DeleteFunc(r.accounts, func(_ string, account revocation) bool { return account.ExpiresAt.Before(past) })

@@ -23,7 +23,7 @@ func TestTokensWithoutASessionAreRevokedByTheirAge(t *testing.T) {
 		_, err := store{db}.add(t.Context(), id, id+"@example.com", "x")
 		require.NoError(t, err)
 	}
-	here, elsewhere := newRevocations(db), newRevocations(db)
+	here, elsewhere := newRevocations(db, new(databaseClock)), newRevocations(db, new(databaseClock))
 	for range 2 { // the later one counts
 		require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error { return here.addAccounts(ctx, []string{account}, time.Hour) }))
 	}

@@ -40,14 +40,14 @@ func (s store) addSession(ctx context.Context, id, accountID, proof string, toke
 // presented is a refresh token as it was issued, with the state of its session by the clock of the
 // database: all instances agree on it.
 type presented struct {
-	SessionID     string `db:"session_id"`
-	AccountID     string `db:"account_id"`
-	SuccessorSalt []byte `db:"successor_salt"` // nil: not rotated yet
-	InGrace       bool   `db:"in_grace"`
-	Expired       bool   `db:"expired"`
-	Revoked       bool   `db:"revoked"`
-	IsActive      bool   `db:"is_active"`
-	Now           time.Time
+	SessionID     string    `db:"session_id"`
+	AccountID     string    `db:"account_id"`
+	SuccessorSalt []byte    `db:"successor_salt"` // nil: not rotated yet
+	InGrace       bool      `db:"in_grace"`
+	Expired       bool      `db:"expired"`
+	Revoked       bool      `db:"revoked"`
+	IsActive      bool      `db:"is_active"`
+	Now           time.Time `db:"now"`
 }
 
 // lockPresented finds a refresh token and locks its session: rotations of one session queue up.
@@ -65,7 +65,7 @@ func (s store) lockPresented(ctx context.Context, hash []byte, grace time.Durati
 	err = s.db.Get(ctx, &p, `
 		SELECT t.session_id, s.account_id, t.successor_salt,
 		       coalesce(t.rotated_at > now() - make_interval(secs => $2) AND t.generation = s.generation - 1, false) AS in_grace,
-		       s.expires_at < now() AS expired, s.revoked_at IS NOT NULL AS revoked, a.is_active, now()
+		       s.expires_at < now() AS expired, s.revoked_at IS NOT NULL AS revoked, a.is_active, now() AS now
 		FROM auth.refresh_tokens t JOIN auth.sessions s ON s.id = t.session_id JOIN auth.accounts a ON a.id = s.account_id
 		WHERE t.hash = $1`, hash, grace.Seconds())
 	return p, err

@@ -123,7 +123,7 @@ func TestForgedTokensAreRefused(t *testing.T) {
 		"no expiry":               hs256(with(validClaims(), "exp", nil)),
 		"expiry as text":          hs256(with(validClaims(), "exp", "tomorrow")),
 		"no issue time":           hs256(with(validClaims(), "iat", nil)),
-		"issued in the future":    hs256(with(validClaims(), "iat", time.Now().Add(aheadLeeway+5*time.Second).Unix())),
+		"issued in the future":    hs256(with(validClaims(), "iat", time.Now().Add(clockLeeway+5*time.Second).Unix())),
 		"not valid yet":           hs256(with(validClaims(), "nbf", time.Now().Add(clockLeeway+5*time.Second).Unix())),
 		"another user's id":       hs256(with(validClaims(), "user_id", uuid.NewString())),
 		"no user id":              hs256(with(validClaims(), "user_id", nil)),
@@ -203,8 +203,32 @@ func TestTimesHaveALeewayForClocks(t *testing.T) {
 	}
 	require.NoError(t, at("exp", -clockLeeway+5*time.Second))
 	require.ErrorIs(t, at("exp", -clockLeeway-5*time.Second), identity.ErrTokenExpired)
-	require.NoError(t, at("iat", aheadLeeway-5*time.Second))
+	require.NoError(t, at("iat", clockLeeway-5*time.Second))
 	require.NoError(t, at("nbf", clockLeeway-5*time.Second))
+}
+
+// TestTokensAreJudgedByTheDatabasesClock, however wrong this machine's is.
+func TestTokensAreJudgedByTheDatabasesClock(t *testing.T) {
+	t.Parallel()
+	judging := newTokens(Settings{SecretKey: sharedSecret, AccessLifetime: time.Hour, RefreshLifetime: time.Hour})
+	for _, wrongBy := range []time.Duration{-48 * time.Hour, 48 * time.Hour} {
+		shown := time.Now().Add(wrongBy)
+		judging.clock.set(shown, time.Now())
+		require.WithinDuration(t, shown, judging.clock.now(), time.Second)
+		for age, want := range map[time.Duration]error{
+			0: nil, 59 * time.Minute: nil, 61 * time.Minute: identity.ErrTokenExpired, -time.Minute: identity.ErrTokenInvalid,
+		} {
+			token, err := judging.issue(uuid.NewString(), uuid.NewString(), shown.Add(-age))
+			require.NoError(t, err)
+			for range 2 { // the second time it is known
+				_, err = judging.access(token)
+				require.ErrorIs(t, err, want, "wrong by %s, %s old", wrongBy, age)
+			}
+			_, err = judging.originalRefresh(signed(t, jwt.SigningMethodHS256, sharedSecret,
+				with(with(originalClaims("refresh"), "iat", shown.Add(-age).Unix()), "exp", shown.Add(24*time.Hour).Unix())))
+			require.ErrorIs(t, err, want, "wrong by %s, %s old", wrongBy, age)
+		}
+	}
 }
 
 func TestAccessTokenIsAsOldAsItsSessionIsByTheDatabase(t *testing.T) {
