@@ -66,9 +66,10 @@ func (r retry) park(msg *message.Message, attempts int, step time.Duration, unti
 	if !until.IsZero() {
 		publishing.Headers[headerNotBefore] = until.UnixMilli()
 	}
+	var index int
+	index, publishing.Priority = retryClass(publishing.Priority, rand.N(spread)) //nolint:gosec // nobody gains by foreseeing it
 	err := r.publisher.publish(msg.Context(), outgoing{
-		key:       retryQueue(r.queue, waits(step)[rand.N(spread)]), //nolint:gosec // nobody gains by foreseeing it
-		mandatory: true, Publishing: publishing,
+		key: retryQueue(r.queue, waits(step)[index]), mandatory: true, Publishing: publishing,
 	})
 	if err == nil {
 		r.parked.WithLabelValues(shortDuration(step)).Inc()

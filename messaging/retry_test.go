@@ -39,8 +39,8 @@ func TestTransientFailureWaitsOutsideTheQueueAndComesBack(t *testing.T) {
 	one, quick, two, three := <-tries, <-tries, <-tries, <-tries
 	require.Equal(t, "quick", quick.d.MessageID, "it blocks no other")
 	require.Equal(t, Delivery{Body: []byte("body"), MessageID: "slow", Priority: 7, Attempt: 1}, one.d)
-	require.Equal(t, Delivery{Body: []byte("body"), MessageID: "slow", Priority: 7, Attempt: 2}, two.d)
-	require.Equal(t, Delivery{Body: []byte("body"), MessageID: "slow", Priority: 7, Attempt: 3}, three.d)
+	require.Equal(t, Delivery{Body: []byte("body"), MessageID: "slow", Priority: urgent, Attempt: 2}, two.d)
+	require.Equal(t, Delivery{Body: []byte("body"), MessageID: "slow", Priority: urgent, Attempt: 3}, three.d)
 	require.GreaterOrEqual(t, two.at.Sub(one.at), 300*time.Millisecond)
 	require.GreaterOrEqual(t, three.at.Sub(two.at), 400*time.Millisecond)
 	require.NotEmpty(t, one.ids.Correlation)
@@ -158,6 +158,7 @@ func TestDeathsThatAMessageBringsAlongDoNotLoseIt(t *testing.T) {
 	b.requireSettled(t, stop)
 }
 
+// TestWaitsAreSpreadAndNeverShorterThanTheirStep, and no message waits for one that is more urgent.
 func TestWaitsAreSpreadAndNeverShorterThanTheirStep(t *testing.T) {
 	t.Parallel()
 	for _, wait := range waits(10 * time.Second) {
@@ -166,8 +167,8 @@ func TestWaitsAreSpreadAndNeverShorterThanTheirStep(t *testing.T) {
 	b := newBroker(t, time.Hour)
 	stop := b.consume(t, Consumer{Handle: func(context.Context, Delivery) error { return errors.New("for now") }})
 	const messages = 60
-	for range messages {
-		b.put(t, amqp.Publishing{})
+	for n := range messages {
+		b.put(t, amqp.Publishing{Priority: uint8(n % 10)}) //nolint:gosec // below 10
 	}
 	servertest.Eventually(t, func() bool {
 		waiting := 0
@@ -178,6 +179,13 @@ func TestWaitsAreSpreadAndNeverShorterThanTheirStep(t *testing.T) {
 	}, "all wait")
 	for _, queue := range b.topology.RetryQueues(b.topology.PushQueue) {
 		require.Positive(t, b.depth(t, queue), queue)
+		first, _, err := b.ch.Get(queue, true)
+		require.NoError(t, err)
+		for range b.depth(t, queue) {
+			d, _, err := b.ch.Get(queue, true)
+			require.NoError(t, err)
+			require.Equal(t, first.Priority, d.Priority, "none is put before another")
+		}
 	}
 	stop()
 }

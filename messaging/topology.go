@@ -71,12 +71,28 @@ func (t Topology) Consumed() []string {
 	return all
 }
 
-// spread is how many queues each step has. What failed together must not come back together, and within
-// one queue messages expire in their order, whatever time each has.
-const spread = 3
+// Each step has queues that wait a little longer one than the other: what failed together must not come
+// back together, and within one queue messages expire in their order, whatever time each has. Half of them
+// are for urgent messages alone. RabbitMQ 4 puts those of a quorum queue in front, from priority 5 on, and
+// while the first one has to wait, so has all that is behind it.
+const (
+	classes = 2 // urgent, or not
+	spread  = 2 // queues of each
+)
+
+// urgent is the least priority of the urgent ones.
+const urgent = 5
+
+// retryClass is the nth queue of a step for messages of this priority, and the priority that all in it have.
+func retryClass(priority uint8, n int) (index int, uniform uint8) {
+	if priority >= urgent {
+		return classes * n, urgent
+	}
+	return classes*n + 1, 0
+}
 
 // waits are those of a step: as long as it is, and a little longer.
-func waits(step time.Duration) (all [spread]time.Duration) {
+func waits(step time.Duration) (all [classes * spread]time.Duration) {
 	for n := range all {
 		all[n] = step + step*time.Duration(n)/20
 	}

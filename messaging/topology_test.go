@@ -66,8 +66,9 @@ func (b *broker) requireTopology(t *testing.T) {
 	}
 	for queue, prefix := range retried {
 		for step, milliseconds := range map[string]float64{
-			"10s": 10_000, "10.5s": 10_500, "11s": 11_000, "1m": 60_000, "1m3s": 63_000, "1m6s": 66_000,
-			"10m": 600_000, "10m30s": 630_000, "11m": 660_000, "1h": 3_600_000, "1h3m": 3_780_000, "1h6m": 3_960_000,
+			"10s": 10_000, "10.5s": 10_500, "11s": 11_000, "11.5s": 11_500, "1m": 60_000, "1m3s": 63_000, "1m6s": 66_000, "1m9s": 69_000,
+			"10m": 600_000, "10m30s": 630_000, "11m": 660_000, "11m30s": 690_000,
+			"1h": 3_600_000, "1h3m": 3_780_000, "1h6m": 3_960_000, "1h9m": 4_140_000,
 		} {
 			wanted[prefix+step] = map[string]any{
 				"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-message-ttl": milliseconds,

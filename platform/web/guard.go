@@ -53,9 +53,10 @@ func Guard(next http.Handler, g Guarding) http.Handler {
 		if g.overTLS(req) {
 			header["Strict-Transport-Security"] = onlyTLS[:1:1]
 		}
-		if len(req.TransferEncoding) > 0 {
-			// net/http has dropped a Content-Length next to it, by which a proxy may have found another end
-			// of this request: what follows must not be taken for the next one (RFC 9112 section 6.1).
+		if len(req.TransferEncoding) > 0 || !req.ProtoAtLeast(1, 1) {
+			// net/http has dropped a Content-Length next to it, or of HTTP/1.0 the encoding itself. A proxy may
+			// have found another end of this request: what follows must not be taken for the next one (RFC
+			// 9112 section 6.1).
 			header.Set("Connection", "close")
 		}
 		if !g.Hosts.Allow(req.Host) {
