@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"context"
+	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -15,61 +16,66 @@ var (
 	descQueueConsumers = prometheus.NewDesc("queue_consumers", "Consumers of a queue, of all processes.", []string{"queue"}, nil)
 )
 
-// queueDepths tells how much waits in the queues this service takes from, and in the failed queue.
-// Nothing is told while the broker is away, nor of a queue that is not there.
-type queueDepths struct{ glance *glance[[]depth] }
-
-// depth is what the broker tells of a queue.
-type depth struct {
-	amqp.Queue
-	parked int // in the queues that give back to it
-}
+// queueDepths tells how much waits in the queues this service takes from, in the failed queue, and outside
+// for another attempt. Nothing is told while the broker is away, nor of a queue that is not there. What
+// waits outside is in many queues, and looked at apart: on a slow way to the broker it may not come in time.
+type queueDepths struct{ ready, parked *glance[[]amqp.Queue] }
 
 // QueueDepths is the metrics of the queues of t, asked for over conn.
 func QueueDepths(conn *Connection, t Topology) prometheus.Collector {
-	names := append(t.Consumed(), t.FailedQueue)
-	return queueDepths{&glance[[]depth]{look: func(context.Context) (depths []depth, err error) {
-		for _, name := range names {
-			d := depth{}
-			var there bool
-			if d.Queue, there, err = conn.inspect(name); err != nil {
-				return nil, err
-			}
-			if !there {
-				continue
-			}
-			if name != t.FailedQueue {
-				for _, retry := range t.RetryQueues(name) {
-					waiting, _, err := conn.inspect(retry)
-					if err != nil {
-						return nil, err
-					}
-					d.parked += waiting.Messages
-				}
-			}
-			depths = append(depths, d)
-		}
-		return depths, nil
-	}}}
+	ready, parked := map[string][]string{t.FailedQueue: {t.FailedQueue}}, map[string][]string{}
+	for _, queue := range t.Consumed() {
+		ready[queue], parked[queue] = []string{queue}, t.RetryQueues(queue)
+	}
+	look := func(queues map[string][]string) *glance[[]amqp.Queue] {
+		return &glance[[]amqp.Queue]{look: func(context.Context) ([]amqp.Queue, error) { return conn.inspect(queues) }}
+	}
+	return queueDepths{look(ready), look(parked)}
 }
 
-// inspect gives what the broker tells of a queue. The channel is thrown away: asking for a queue that
-// is not there closes it.
-func (c *Connection) inspect(name string) (queue amqp.Queue, there bool, err error) {
+// inspect sums up what the broker tells of the queues that stand together under a name.
+func (c *Connection) inspect(queues map[string][]string) (sums []amqp.Queue, err error) {
 	c.mu.Lock()
 	conn := c.current
 	c.mu.Unlock()
 	if conn == nil || conn.IsClosed() {
-		return queue, false, errNotConnected
+		return nil, errNotConnected
 	}
-	refused, err := onOwnChannel(conn, func(ch *amqp.Channel) (err error) {
-		queue, err = ch.QueueDeclarePassive(name, true, false, false, false, nil)
-		return err
-	})
-	if refused != nil && (refused.Code == amqp.NotFound || refused.Code == amqp.ResourceLocked || refused.Code == amqp.AccessRefused) {
-		return queue, false, nil
+	ch, err := conn.Channel()
+	if err != nil {
+		return nil, err
 	}
-	return queue, err == nil, err
+	defer func() { _ = ch.Close() }()
+	for name, parts := range queues {
+		sum, there := amqp.Queue{Name: name}, false
+		for _, part := range parts {
+			if ch.IsClosed() { // as asking for a queue that is not there does
+				if ch, err = conn.Channel(); err != nil {
+					return nil, err
+				}
+			}
+			queue, err := ch.QueueDeclarePassive(part, true, false, false, false, nil)
+			if err != nil {
+				if absent(err) {
+					continue
+				}
+				return nil, err
+			}
+			there = true
+			sum.Messages += queue.Messages
+			sum.Consumers += queue.Consumers
+		}
+		if there {
+			sums = append(sums, sum)
+		}
+	}
+	return sums, nil
+}
+
+// absent tells a queue that is not there, or not ours to look at, from a fault.
+func absent(err error) bool {
+	refused, ok := errors.AsType[*amqp.Error](err)
+	return ok && (refused.Code == amqp.NotFound || refused.Code == amqp.ResourceLocked || refused.Code == amqp.AccessRefused)
 }
 
 // Describe implements prometheus.Collector.
@@ -81,10 +87,13 @@ func (queueDepths) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (d queueDepths) Collect(out chan<- prometheus.Metric) {
-	depths, _ := d.glance.value()
-	for _, d := range depths {
-		for desc, value := range map[*prometheus.Desc]int{descQueueReady: d.Messages, descQueueParked: d.parked, descQueueConsumers: d.Consumers} {
-			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(value), d.Name)
-		}
+	ready, _ := d.ready.value()
+	for _, queue := range ready {
+		out <- prometheus.MustNewConstMetric(descQueueReady, prometheus.GaugeValue, float64(queue.Messages), queue.Name)
+		out <- prometheus.MustNewConstMetric(descQueueConsumers, prometheus.GaugeValue, float64(queue.Consumers), queue.Name)
+	}
+	parked, _ := d.parked.value()
+	for _, queue := range parked {
+		out <- prometheus.MustNewConstMetric(descQueueParked, prometheus.GaugeValue, float64(queue.Messages), queue.Name)
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"user-service/cmd/localstack/servers"
+	"user-service/messaging"
 	"user-service/platform/postgres"
 	"user-service/platform/servertest"
 )
@@ -225,6 +228,65 @@ func TestCrashesLoseAndRepeatNoPushMessage(t *testing.T) {
 		require.Len(t, ids, 1, "outcomes of %s", id)
 	}
 	t.Logf("%d messages, %d sent, %d duplicates at the provider, %d requests to it", *chaosMessages, messages, duplicates, apple.asked.Load())
+}
+
+// TestBrokerThatIsKilledWhileItGivesBackLosesNothing, of what waited for another attempt.
+func TestBrokerThatIsKilledWhileItGivesBackLosesNothing(t *testing.T) {
+	t.Parallel()
+	rabbitmq, err := servers.StartRabbitMQ(t.Context(), servers.Options{Dir: t.TempDir()})
+	if missing := (*servers.NotFoundError)(nil); errors.As(err, &missing) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, rabbitmq.Remove()) })
+	topology := messaging.Topology{
+		Exchange: "notifications.direct", DLX: "notifications.dlx", Events: "user.events", PushQueue: "push.queue", FailedQueue: "failed.queue",
+		RetrySteps: []time.Duration{time.Second}, Logged: new(sync.Map),
+	}
+	conn, ch := dial(t, rabbitmq.URL)
+	require.NoError(t, topology.Declare(conn, slog.New(slog.DiscardHandler)))
+	const messages = 6000
+	retries := topology.RetryQueues("push.queue")
+	var last *amqp.DeferredConfirmation
+	for n := range messages {
+		last, err = ch.PublishWithDeferredConfirm("", retries[n%len(retries)], true, false, amqp.Publishing{
+			DeliveryMode: amqp.Persistent, MessageId: strconv.Itoa(n), Body: make([]byte, 400),
+		})
+		require.NoError(t, err)
+	}
+	require.True(t, last.Wait())
+	depth := func() int {
+		q, err := ch.QueueDeclarePassive("push.queue", true, false, false, false, nil)
+		require.NoError(t, err)
+		return q.Messages
+	}
+	servertest.Eventually(t, func() bool { return depth() > 0 }, "the first come back")
+	require.NoError(t, rabbitmq.Kill())
+	require.NoError(t, rabbitmq.Restart(t.Context()))
+	_, ch = dial(t, rabbitmq.URL)
+	there := map[string]bool{}
+	deliveries, err := ch.Consume("push.queue", "", true, false, false, false, nil)
+	require.NoError(t, err)
+	for len(there) < messages {
+		select {
+		case d := <-deliveries:
+			there[d.MessageId] = true
+		case <-time.After(15 * time.Second):
+			require.Len(t, there, messages)
+		}
+	}
+}
+
+// dial opens a channel with confirms.
+func dial(t *testing.T, url string) (*amqp.Connection, *amqp.Channel) {
+	t.Helper()
+	conn, err := amqp.Dial(url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	require.NoError(t, ch.Confirm(false))
+	return conn, ch
 }
 
 // TestOutageOfTheProviderUnderLoad holds what comes meanwhile, asks now and then, and then sends all.

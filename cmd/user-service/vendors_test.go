@@ -119,6 +119,8 @@ func TestWrongSettingsOfOneVendorDeadLetterNothing(t *testing.T) {
 	require.Equal(t, "retrying", waiting[0]["status"])
 	require.EqualValues(t, 0, waiting[0]["attempts"], "it is not the message's fault")
 	require.Equal(t, "provider_unavailable", waiting[0]["reason"])
+	i.reaches(5, "queue_retries_total", `queue="push.queue"`)
+	require.Len(t, listening.of(k.id(), "push.retried"), 1, "told once, however often it comes back untried")
 }
 
 func TestQuotaOfTheProjectPausesTheSenderAndNotOneMessage(t *testing.T) {

@@ -163,22 +163,26 @@ func (m *Module) giveBack(ctx context.Context, o outcome, err error, attempt int
 
 // waitsFor is the reason why a message is not sent yet.
 func waitsFor(o outcome, err error) string {
+	_, away := errors.AsType[*Away](err)
+	untried := errors.Is(err, errNotTried)
 	switch {
-	case errors.Is(err, errTokenReplaced):
-		return "token_replaced"
-	case o.provider != "":
-		return "provider_unavailable"
 	case fault.From(err).Kind == fault.Unavailable:
 		return "database_unavailable"
+	case errors.Is(err, errTokenReplaced):
+		return "token_replaced"
+	case providerOf(err) != "", untried && o.provider != "":
+		return "provider_unavailable"
+	case away, untried:
+		return "template_unavailable"
 	}
-	return "template_unavailable"
+	return "internal_error"
 }
 
-// postpone has a request wait, and tells the world.
+// postpone has a request wait, and tells the world what for.
 func (m *Module) postpone(ctx context.Context, o outcome, untried bool) error {
 	return m.db.InTx(ctx, func(ctx context.Context) error {
-		released, err := m.store.release(ctx, o, untried)
-		if err != nil || !released {
+		news, err := m.store.release(ctx, o, untried)
+		if err != nil || !news {
 			return err
 		}
 		if untried {

@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"user-service/platform/postgres"
@@ -127,7 +128,7 @@ func (s store) reserve(ctx context.Context, all map[string]request) (map[string]
 		SELECT request_id, user_id, template_code, status, attempts, correlation_id, now() + make_interval(secs => $2)
 		FROM rows ORDER BY request_id
 		ON CONFLICT (request_id) DO UPDATE
-		SET status = 'sending', reason = '', provider = '', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
+		SET status = 'sending', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
 		WHERE d.user_id = EXCLUDED.user_id AND (d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now())
 		   OR (d.status = 'failed' AND d.request_id = ANY ($3)))
 		RETURNING request_id, attempts`, asked, leaseFor.Seconds(), idsOf(all, func(r request) bool { return r.movedBack })); err != nil {
@@ -164,14 +165,20 @@ func (s store) lookUp(ctx context.Context, all map[string]request, answers map[s
 	}
 }
 
-// release gives a reserved request up for a later attempt; untried takes the attempt back. One whose lease
-// was over and that somebody else works on, which is another attempt, is left alone.
-func (s store) release(ctx context.Context, o outcome, untried bool) (released bool, err error) {
-	rows, err := s.db.Exec(ctx, `
+// release gives a reserved request up for a later attempt; untried takes the attempt back. It is news unless
+// the request waits for the same as before and was not even tried. One whose lease was over and that somebody
+// else works on, which is another attempt, is left alone.
+func (s store) release(ctx context.Context, o outcome, untried bool) (news bool, err error) {
+	err = s.db.Get(ctx, &news, `
 		UPDATE push.deliveries SET status = 'retrying', reason = $4, provider = $5, lease_until = NULL, updated_at = now(),
 		       attempts = attempts - CASE WHEN $2 THEN 1 ELSE 0 END
-		WHERE request_id = $1 AND status = 'sending' AND attempts = $3`, o.RequestID, untried, o.attempts, o.reason, o.provider)
-	return rows == 1, err
+		WHERE request_id = $1 AND status = 'sending' AND attempts = $3
+		RETURNING NOT $2 OR $4 <> (SELECT reason FROM push.deliveries WHERE request_id = $1) -- as it was`,
+		o.RequestID, untried, o.attempts, o.reason, o.provider)
+	if errors.Is(err, postgres.ErrNoRows) {
+		return false, nil
+	}
+	return news, err
 }
 
 // finish gives the requests their outcomes, and names those that had none.
