@@ -60,7 +60,7 @@ lint: ## Check style, imports, Dockerfile, compose file, workflow and the API's 
 fmt: ## Format the code
 	$(GOLANGCI) fmt ./...
 
-check: lint fuzz test ## What CI runs: lint, fuzz, then test
+check: lint fuzz test ## Lint, fuzz, then test
 
 bench: $(LOCALSTACK) ## Measure the service against floors, on private servers
 	@$(LOCALSTACK) --state $(BENCH_STATE) run -- go run ./cmd/bench

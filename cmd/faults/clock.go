@@ -20,9 +20,13 @@ const (
 // clockwork is a build of the service with a clock that jumps.
 func (w *world) clockwork() string { return filepath.Join(w.dir, "user-service-clock") }
 
-// buildClockwork makes it. A process cannot have a clock of its own on
+// buildClockwork makes it, once. A process cannot have a clock of its own on
 // Linux, and the machine's is not ours to set; so it is built against a copy of package time.
 func buildClockwork(ctx context.Context, w *world) {
+	if w.clockBuilt {
+		return
+	}
+	w.clockBuilt = true
 	root := strings.TrimSpace(string(must(exec.CommandContext(ctx, "go", "env", "GOROOT").Output())))
 	original := filepath.Join(root, "src", "time", "time.go")
 	source := string(must(os.ReadFile(original)))

@@ -16,7 +16,10 @@ func (w *world) compare(ctx context.Context, plan []fault, r *report) {
 		if err != nil {
 			r.found("%v", err)
 		}
-		j.numbered(l.name, events, w.during)
+		last := j.numbered(l.name, events, w.during)
+		for stream, n := range kept.sequences {
+			j.counted(l.name+", numbers of "+stream, len(plan)-1, n, last["/user-service/"+stream])
+		}
 		w.compareEvents(j, l.name, events, kept)
 		r.Events = append(r.Events, len(events))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -106,6 +107,9 @@ func jump(ctx context.Context, w *world, by time.Duration) {
 	p.start()
 	p.ready(ctx)
 	w.hold(ctx, clockJumpsAfter+15*time.Second)
+	if wrongBy := time.Until(p.date(ctx)); (wrongBy - by).Abs() > 5*time.Second {
+		check(fmt.Errorf("the clock of %s should be wrong by %s, and is by %s", p.name, by, wrongBy))
+	}
 	p.terminate()
 	p.path, p.env = usual, env
 	p.start()

@@ -77,9 +77,10 @@ func (j *judge) inOrder(whose string, told []note, found []string) {
 	}
 }
 
-// numbered wants the sequence of each user and source to begin with 1 and have no gap.
-func (j *judge) numbered(listener string, events []event, during func(time.Time) int) {
-	last := map[string]int{}
+// numbered wants the sequence of each user and source to begin with 1 and have no gap, and gives the last
+// number of each.
+func (j *judge) numbered(listener string, events []event, during func(time.Time) int) (last map[string]int) {
+	last = map[string]int{}
 	for _, e := range events {
 		stream := e.Source + " " + e.Subject
 		switch n := e.number(); {
@@ -91,6 +92,7 @@ func (j *judge) numbered(listener string, events []event, during func(time.Time)
 		}
 		last[stream] = max(last[stream], e.number())
 	}
+	return last
 }
 
 // counted wants exactly so many.

@@ -73,7 +73,9 @@ func (l *listener) read(printed io.Reader) {
 			l.fault = fmt.Errorf("%s printed %q", l.name, lines.Bytes())
 		}
 		l.events = append(l.events, e)
-		l.heard[mark(e)] = true
+		if e.Type != "push.retried" { // no probe waits for that
+			l.heard[mark(e)] = true
+		}
 		l.mu.Unlock()
 	}
 }

@@ -104,12 +104,29 @@ func (p *process) thaw()   { check(p.cmd.Process.Signal(syscall.SIGCONT)) }
 func (p *process) ready(ctx context.Context) {
 	await(ctx, time.Minute, p.name+" is ready", func() bool {
 		if !p.running() {
-			said, _ := os.ReadFile(p.output)
-			check(fmt.Errorf("%s ended: %s", p.name, said[max(0, len(said)-2000):]))
+			check(fmt.Errorf("%s ended: %s", p.name, p.lastWords()))
 		}
 		_, err := p.ask(ctx, "/health/ready/")
 		return err == nil
 	})
+}
+
+// lastWords are what it said last, where somebody kept it.
+func (p *process) lastWords() string {
+	info, err := os.Stat(p.output)
+	if err != nil || !info.Mode().IsRegular() {
+		return "nobody knows why"
+	}
+	said, _ := os.ReadFile(p.output)
+	return string(said[max(0, len(said)-2000):])
+}
+
+// date is what it takes the time to be.
+func (p *process) date(ctx context.Context) time.Time {
+	req := must(http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.metrics+"/health/live/", nil))
+	resp := must(http.DefaultClient.Do(req))
+	check(resp.Body.Close())
+	return must(http.ParseTime(resp.Header.Get("Date")))
 }
 
 // ask reads what it tells operators.

@@ -41,8 +41,9 @@ type world struct {
 
 	lagUntil atomic.Int64 // Redis is out of an instance's reach, or was a moment ago; nanoseconds since 1970
 
-	began    []time.Time // when each fault did
-	restless string      // why there was no rest
+	began      []time.Time // when each fault did
+	restless   string      // why there was no rest
+	clockBuilt bool
 
 	crowd sync.WaitGroup
 	leave chan struct{} // closed: people finish what they are at

@@ -117,7 +117,6 @@ const asvs = `
 
 14.2.1 nothing secret in URLs      TestEveryOperationAnswersAsItsDocumentSays
 14.2.2 caches                      TestKeptRepliesShowNothingToWhoReadsTheDatabase
-14.2.4 secrets in memory           TestCrashLeavesNoMemoryBehind
 14.3.2 no-store                    TestRepliesTellBrowsersToTrustNothing
 
 16.2.1 who, when, what             TestLineHasTheKeysThatAreSearchedFor TestEveryRequestAndMessageHasOneLine

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -97,24 +96,6 @@ func (s *stack) run(t *testing.T, more ...string) *process {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
-}
-
-// TestCrashLeavesNoMemoryBehind, in which there are keys and passwords.
-func TestCrashLeavesNoMemoryBehind(t *testing.T) {
-	t.Parallel()
-	path, err := binary()
-	require.NoError(t, err)
-	cmd := exec.Command(path, "hash") // waits for what it is to hash
-	input, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	servertest.Eventually(t, func() bool {
-		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", cmd.Process.Pid))
-		require.NoError(t, err)
-		return regexp.MustCompile(`Max core file size +0 +0 `).Match(limits)
-	}, "no core file, soft and hard")
-	require.NoError(t, input.Close())
-	require.NoError(t, cmd.Wait())
 }
 
 // TestProcessesForHashesEndWithTheService, also when it has no time to end them.
