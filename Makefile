@@ -62,8 +62,8 @@ fmt: ## Format the code
 
 check: lint fuzz test ## Lint, fuzz, then test
 
-bench: $(LOCALSTACK) ## Measure the service against floors, on private servers
-	@$(LOCALSTACK) --state $(BENCH_STATE) run -- go run ./cmd/bench
+bench: $(LOCALSTACK) ## Measure the service against floors, on private servers (A=--quick: one short round)
+	@$(LOCALSTACK) --state $(BENCH_STATE) run -- go run ./cmd/bench $(A)
 
 faults: ## Make 48 faults under load, and prove that nothing acknowledged is lost or done twice (A=--quick: 3 minutes)
 	@go run ./cmd/faults --state $(FAULTS_STATE) $(A)

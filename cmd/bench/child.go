@@ -19,6 +19,7 @@ import (
 // child is a process under measurement.
 type child struct {
 	address string
+	metrics string // of the service: where its operators look
 	cmd     *exec.Cmd
 	stdin   io.Closer
 	ended   chan struct{}

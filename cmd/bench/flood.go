@@ -51,12 +51,18 @@ func milliseconds(latencies []time.Duration, p int) float64 {
 
 // read measures from when a request was due, not from when it could be sent: who waits is not spared.
 func (w *world) read(ctx context.Context, length time.Duration) (latencies []time.Duration) {
+	gets := func(u user) script { return inTurn(request("GET", profilePath, u.token, "")) }
+	return w.pace(ctx, w.service, w.users[:readers], gets, make([]int, readers), length)
+}
+
+// pace has each of the users make a request every readEvery, on a connection of its own.
+func (w *world) pace(ctx context.Context, c *child, users []user, requests func(user) script, turns []int, length time.Duration) []time.Duration {
 	var all errgroup.Group
-	each := make([][]time.Duration, readers)
-	for n := range readers {
+	each := make([][]time.Duration, len(users))
+	for n, u := range users {
 		all.Go(func() (err error) {
-			get := request("GET", "/api/v1/users/profile/", w.users[n].token, "")
-			each[n], err = paced(ctx, w.service.address, get, time.Duration(n)*readEvery/readers, length)
+			offset := time.Duration(n) * readEvery / time.Duration(len(users))
+			each[n], err = paced(ctx, c.address, requests(u), &turns[n], offset, length)
 			return err
 		})
 	}
@@ -64,7 +70,8 @@ func (w *world) read(ctx context.Context, length time.Duration) (latencies []tim
 	return slices.Concat(each...)
 }
 
-func paced(ctx context.Context, address string, request []byte, offset, length time.Duration) (latencies []time.Duration, err error) {
+// paced sends a request every readEvery, and measures each from when it was due.
+func paced(ctx context.Context, address string, requests script, turn *int, offset, length time.Duration) (latencies []time.Duration, err error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
@@ -75,12 +82,13 @@ func paced(ctx context.Context, address string, request []byte, offset, length t
 	_ = conn.SetDeadline(begin.Add(length + 10*time.Second))
 	for due := begin; due.Sub(begin) < length && ctx.Err() == nil; due = due.Add(readEvery) {
 		time.Sleep(time.Until(due))
-		if _, err := conn.Write(request); err != nil {
+		if _, err := conn.Write(requests(*turn)); err != nil {
 			return nil, err
 		}
-		if _, err := readReply(in); err != nil {
+		if err := skipReply(in); err != nil {
 			return nil, err
 		}
+		*turn++
 		latencies = append(latencies, time.Since(due))
 	}
 	return latencies, ctx.Err()

@@ -29,6 +29,7 @@ const (
 	floorPrefetch    = 64 // PUSH_PREFETCH
 	floorConcurrency = 32 // PUSH_CONCURRENCY
 	floorBatch       = 500
+	slowConcurrency  = 100 // where a provider takes its time: what can be had without a promise to keep
 )
 
 // floorSchema is what the floors write to, in the form of the service's own tables.
@@ -42,6 +43,8 @@ const floorSchema = `
 
 func floorKey(userID string) string { return "bench:floor:" + userID }
 
+func floorPreferencesKey(userID string) string { return "bench:floor:preferences:" + userID }
+
 // floorCommand is the process of the floors: each does its job and keeps no other promise.
 type floorCommand struct {
 	Port string `arg:""`
@@ -51,6 +54,7 @@ type floor struct {
 	db    *sql.DB
 	redis *redis.Client
 	amqp  *amqp.Connection
+	wake  chan struct{} // there is an event to carry
 
 	update, insert, take, deliver *sql.Stmt
 }
@@ -65,8 +69,9 @@ func (c floorCommand) Run(ctx context.Context) error {
 		db:    must(sql.Open("postgres", os.Getenv("DATABASE_URL"))),
 		redis: redis.NewClient(must(redis.ParseURL(os.Getenv("REDIS_URL")))),
 		amqp:  must(amqp.Dial(os.Getenv("RABBITMQ_URL"))),
+		wake:  make(chan struct{}, 1),
 	}
-	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = floorConcurrency //nolint:errcheck,forcetypeassert // it is one; for the provider
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = slowConcurrency //nolint:errcheck,forcetypeassert // it is one; for the provider
 	f.db.SetMaxOpenConns(floorConnections)
 	f.db.SetMaxIdleConns(floorConnections)
 	f.update = must(f.db.PrepareContext(ctx, `
@@ -80,12 +85,17 @@ func (c floorCommand) Run(ctx context.Context) error {
 			SELECT position FROM floor.outbox ORDER BY position LIMIT $1 FOR UPDATE SKIP LOCKED)
 		RETURNING id, topic, source, subject, sequence, correlation_id, data, created_at`))
 	f.deliver = must(f.db.PrepareContext(ctx, `INSERT INTO floor.deliveries (request_id, user_id, status) VALUES ($1, $2, 'sent')`))
-	f.consume(ctx)
+	f.consume(ctx, floorQueue, floorConcurrency, floorPrefetch)
+	f.consume(ctx, floorSlowQueue, slowConcurrency, 2*slowConcurrency)
+	check(must(f.amqp.Channel()).ExchangeDeclare(floorEvents, amqp.ExchangeTopic, true, false, false, false, nil))
+	go f.carry(ctx)
 
 	// A handler that throws ends its connection, and with it the round.
 	routes := mux.NewRouter()
-	routes.HandleFunc("/api/v1/users/profile/", f.profile).Methods("GET")
-	routes.HandleFunc("/api/v1/users/preferences/", f.preferences).Methods("PATCH")
+	routes.HandleFunc(profilePath, f.cached(floorKey)).Methods("GET")
+	routes.HandleFunc(preferencesPath, f.cached(floorPreferencesKey)).Methods("GET")
+	routes.HandleFunc(preferencesPath, f.change).Methods("PATCH")
+	routes.HandleFunc(carriedPath, f.changeAndCarry).Methods("PATCH")
 	routes.HandleFunc("/health", func(http.ResponseWriter, *http.Request) {}).Methods("GET")
 	routes.HandleFunc("/relay", f.relay).Methods("POST")
 	routes.HandleFunc("/hash", f.hash).Methods("POST")
@@ -103,13 +113,17 @@ func userOf(req *http.Request) string {
 	return claims.Subject
 }
 
-func (f *floor) profile(w http.ResponseWriter, req *http.Request) {
-	profile := must(f.redis.Get(req.Context(), floorKey(userOf(req))).Bytes())
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(profile)
+// cached answers with what Redis has for the user.
+func (f *floor) cached(key func(userID string) string) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		found := must(f.redis.Get(req.Context(), key(userOf(req))).Bytes())
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(found)
+	}
 }
 
-func (f *floor) preferences(w http.ResponseWriter, req *http.Request) {
+// change changes preferences, and leaves the event in the outbox.
+func (f *floor) change(w http.ResponseWriter, req *http.Request) {
 	ctx, user := req.Context(), userOf(req)
 	var in struct{ Email, Push *bool }
 	check(json.NewDecoder(req.Body).Decode(&in))
@@ -124,12 +138,34 @@ func (f *floor) preferences(w http.ResponseWriter, req *http.Request) {
 	_, _ = w.Write(now)
 }
 
+// changeAndCarry is change, and wakes the relay of this process.
+func (f *floor) changeAndCarry(w http.ResponseWriter, req *http.Request) {
+	f.change(w, req)
+	select {
+	case f.wake <- struct{}{}:
+	default: // it has not looked since it was woken last
+	}
+}
+
+// carry publishes what is in the outbox whenever it is woken.
+func (f *floor) carry(ctx context.Context) {
+	ch := must(f.amqp.Channel())
+	check(ch.Confirm(false))
+	for range f.wake {
+		f.publish(ctx, ch)
+	}
+}
+
 // relay publishes all that is in the outbox.
 func (f *floor) relay(_ http.ResponseWriter, req *http.Request) {
 	ch := must(f.amqp.Channel())
 	defer func() { _ = ch.Close() }()
 	check(ch.Confirm(false))
-	for f.batch(req.Context(), ch) == floorBatch {
+	f.publish(req.Context(), ch)
+}
+
+func (f *floor) publish(ctx context.Context, ch *amqp.Channel) {
+	for f.batch(ctx, ch) == floorBatch {
 	}
 }
 
@@ -164,13 +200,13 @@ func (f *floor) batch(ctx context.Context, ch *amqp.Channel) int {
 	return len(confirms)
 }
 
-// consume handles the messages of the floor's queue from now on. The queue is like push.queue.
-func (f *floor) consume(ctx context.Context) {
+// consume handles the messages of a queue from now on. The queue is like push.queue.
+func (f *floor) consume(ctx context.Context, queue string, concurrency, prefetch int) {
 	ch := must(f.amqp.Channel())
-	must(ch.QueueDeclare(floorQueue, true, false, false, false, amqp.Table{"x-max-priority": 10}))
-	check(ch.Qos(floorPrefetch, 0, false))
-	deliveries := must(ch.Consume(floorQueue, "", false, false, false, false, nil))
-	for range floorConcurrency {
+	must(ch.QueueDeclare(queue, true, false, false, false, amqp.Table{"x-max-priority": 10}))
+	check(ch.Qos(prefetch, 0, false))
+	deliveries := must(ch.Consume(queue, "", false, false, false, false, nil))
+	for range concurrency {
 		go func() {
 			for d := range deliveries {
 				var m struct {

@@ -3,15 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
-	"text/tabwriter"
 	"time"
 )
 
 // job is one thing to measure, done by two programs.
 type job struct {
-	what           string // for the table
+	what           string   // for the table
+	bar            float64  // the least ratio that will do
+	settings       []string // of the service, where its defaults cannot do the job
 	floor, service side
 }
 
@@ -25,45 +25,43 @@ type round struct {
 	latencies []time.Duration // of each request; none where a backlog is worked off
 }
 
+const mebibyte = 1.048576 // in MB
+
 // warmUp fills pools, caches and prepared statements, and is not counted.
 const warmUp = 0.15
 
 // run alternates floor and service, so that whatever else the machine does meanwhile meets both.
 func (j job) run(ctx context.Context, w *world, name string, rounds int, scale float64) result {
-	r := result{Job: j.what}
+	if j.settings != nil {
+		w.restartService(ctx, j.settings...)
+	}
+	r := result{Job: j.what, Bar: j.bar}
 	var latencies []time.Duration
-	for _, side := range []side{j.floor, j.service} {
+	sides := []side{j.floor, j.service}
+	for _, side := range sides {
 		w.settle(ctx)
 		side(ctx, warmUp)
 	}
+	w.settle(ctx)
 	for n := range rounds {
 		var pair [2]float64
-		for i, side := range []side{j.floor, j.service} {
-			w.settle(ctx)
+		for i, side := range sides {
 			did := side(ctx, scale)
+			w.settle(ctx)
 			pair[i] = float64(did.done) / did.took.Seconds()
 			fmt.Printf("%-6s round %d of %d  %-8s %8.0f/s %6.1f s\n", name, n+1, rounds, [2]string{"floor", "service"}[i], pair[i], did.took.Seconds())
 			if i == 1 {
 				latencies = append(latencies, did.latencies...)
+				r.Resident = max(r.Resident, w.service.resident()*mebibyte)
 			}
 		}
 		r.Rounds = append(r.Rounds, pair)
 	}
 	r.summarise(latencies)
+	if j.settings != nil {
+		w.restartService(ctx) // as the other jobs have it
+	}
 	return r
-}
-
-// report is all that was measured.
-type report struct {
-	Taken time.Time `json:"taken"`
-	Cores int       `json:"cores"`
-	Go    string    `json:"go"`
-	Quick bool      `json:"quick,omitempty"`
-	Jobs  []result  `json:"jobs"`
-	Start *start    `json:"start,omitempty"`
-	Flood *flood    `json:"flood,omitempty"`
-
-	Latency *latency `json:"latency,omitempty"`
 }
 
 // result is what the rounds of one job gave.
@@ -74,9 +72,12 @@ type result struct {
 	Ratio   float64      `json:"ratio"`              // median of each round's own
 	Lowest  float64      `json:"ratio_lowest"`
 	Highest float64      `json:"ratio_highest"`
+	Bar     float64      `json:"bar"`
 	P50     float64      `json:"service_p50_ms,omitempty"`
 	P99     float64      `json:"service_p99_ms,omitempty"`
 	Rounds  [][2]float64 `json:"rounds"` // floor and service, per second
+
+	Resident float64 `json:"service_resident_mb,omitempty"` // the most after any round, without the processes for hashes
 }
 
 // summarise takes the ratio of each round first: what slows the machine down for a while slows both.
@@ -103,29 +104,4 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 		return 0
 	}
 	return sorted[max((len(sorted)*p+99)/100, 1)-1]
-}
-
-func (r report) print(out io.Writer) {
-	fmt.Fprintf(out, "\n%d cores for client, servers and what is measured; ratio: median (lowest–highest) of the rounds\n\n", r.Cores)
-	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "job\tfloor/s\tservice/s\tratio\t\tp50 ms\tp99 ms\t")
-	for _, j := range r.Jobs {
-		latency := "–\t–"
-		if j.P99 > 0 {
-			latency = fmt.Sprintf("%.1f\t%.1f", j.P50, j.P99)
-		}
-		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.2f\t(%.2f–%.2f)\t%s\t\n", j.Job, j.Floor, j.Service, j.Ratio, j.Lowest, j.Highest, latency)
-	}
-	_ = table.Flush()
-	if r.Start != nil {
-		fmt.Fprintf(out, "\nstart: healthy after %.2f s, %.0f MiB resident when idle (0: the system does not tell)\n", r.Start.Healthy, r.Start.IdleMiB)
-	}
-	if l := r.Latency; l != nil {
-		fmt.Fprintf(out, "\nlatency of push.queue at %d messages/s, from publish to provider: p50 %.1f ms, p99 %.1f ms (floor: %.1f and %.1f ms; p99 %.1f times)\n",
-			l.Rate, l.ServiceP50, l.ServiceP99, l.FloorP50, l.FloorP99, l.Ratio)
-	}
-	if f := r.Flood; f != nil {
-		fmt.Fprintf(out, "\nflood of %.0f logins/s: p99 of a profile %.1f ms instead of %.1f ms (%.1f times), %.0f MiB resident\n",
-			f.Logins, f.FloodP99, f.IdleP99, f.Ratio, f.PeakMiB)
-	}
 }

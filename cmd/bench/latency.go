@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,49 +16,63 @@ import (
 
 const latencyRate = 500 // messages a second, whatever becomes of them: who is slow is not spared
 
-// latency is the time from when a message was due to be published until the provider had it.
+// latency is how long messages take at an even pace.
 type latency struct {
 	Rate       int     `json:"messages_per_second"`
 	FloorP50   float64 `json:"floor_p50_ms"`
 	FloorP99   float64 `json:"floor_p99_ms"`
 	ServiceP50 float64 `json:"service_p50_ms"`
 	ServiceP99 float64 `json:"service_p99_ms"`
-	Ratio      float64 `json:"ratio_of_p99"` // median of each round's own
+	RatioP50   float64 `json:"ratio_of_p50"` // median of each round's own
+	RatioP99   float64 `json:"ratio_of_p99"` // likewise
 }
 
-// measureLatency has floor and service hand the same messages to a provider of ours.
-func (w *world) measureLatency(ctx context.Context, rounds int, length time.Duration) *latency {
-	p := newProvider(ctx)
-	defer func() { _ = p.server.Close() }()
-	w.service.stop()
-	w.startService(ctx, "PUSH_PROVIDER=webhook", "PUSH_WEBHOOK_URL="+p.address)
-	warm := time.Duration(float64(length) * warmUp)
-	for _, queue := range []string{floorQueue, "push.queue"} {
-		w.publishEvenly(ctx, p, queue, warm)
+// evenly sends messages at an even pace for a while, and gives how long each took.
+type evenly func(ctx context.Context, length time.Duration) []time.Duration
+
+// compare alternates floor and service.
+func (w *world) compare(ctx context.Context, name string, rate, rounds int, length time.Duration, floor, service evenly) *latency {
+	var floor50, floor99, service50, service99, ratios50, ratios99 []float64
+	for _, side := range []evenly{floor, service} {
+		w.settle(ctx)
+		side(ctx, time.Duration(float64(length)*warmUp))
 	}
-	var floor50, floor99, service50, service99, ratios []float64
 	for n := range rounds {
 		w.settle(ctx)
-		floor := w.publishEvenly(ctx, p, floorQueue, length)
+		ofFloor := floor(ctx, length)
 		w.settle(ctx)
-		service := w.publishEvenly(ctx, p, "push.queue", length)
-		floor50, floor99 = append(floor50, milliseconds(floor, 50)), append(floor99, milliseconds(floor, 99))
-		service50, service99 = append(service50, milliseconds(service, 50)), append(service99, milliseconds(service, 99))
-		ratios = append(ratios, service99[n]/floor99[n])
-		fmt.Printf("latency round %d of %d  p50 and p99 at %d/s: floor %.1f and %.1f ms, service %.1f and %.1f ms\n",
-			n+1, rounds, latencyRate, floor50[n], floor99[n], service50[n], service99[n])
+		ofService := service(ctx, length)
+		floor50, floor99 = append(floor50, milliseconds(ofFloor, 50)), append(floor99, milliseconds(ofFloor, 99))
+		service50, service99 = append(service50, milliseconds(ofService, 50)), append(service99, milliseconds(ofService, 99))
+		ratios50, ratios99 = append(ratios50, service50[n]/floor50[n]), append(ratios99, service99[n]/floor99[n])
+		fmt.Printf("%s round %d of %d  p50 and p99 at %d/s: floor %.1f and %.1f ms, service %.1f and %.1f ms\n",
+			name, n+1, rounds, rate, floor50[n], floor99[n], service50[n], service99[n])
 	}
-	w.service.stop()
-	w.startService(ctx) // as the other jobs have it
 	return &latency{
-		Rate: latencyRate, FloorP50: median(floor50), FloorP99: median(floor99),
-		ServiceP50: median(service50), ServiceP99: median(service99), Ratio: median(ratios),
+		Rate: rate, FloorP50: median(floor50), FloorP99: median(floor99),
+		ServiceP50: median(service50), ServiceP99: median(service99), RatioP50: median(ratios50), RatioP99: median(ratios99),
 	}
+}
+
+// measureLatency has floor and service hand the same messages to a provider of ours. It lasts from when
+// a message was due to be published until the provider had it.
+func (w *world) measureLatency(ctx context.Context, rounds int, length time.Duration) *latency {
+	p := new(provider)
+	p.address = w.serve(ctx, p)
+	w.restartService(ctx, webhook(p.address)...)
+	through := func(queue string) evenly {
+		return func(ctx context.Context, length time.Duration) []time.Duration {
+			return w.publishEvenly(ctx, p, queue, length)
+		}
+	}
+	l := w.compare(ctx, "latency", latencyRate, rounds, length, through(floorQueue), through("push.queue"))
+	w.restartService(ctx) // as the other jobs have it
+	return l
 }
 
 // publishEvenly publishes at latencyRate, and gives the latency of each message.
 func (w *world) publishEvenly(ctx context.Context, p *provider, queue string, length time.Duration) []time.Duration {
-	ch := must(w.broker.Channel()) // w.amqp has transactions
+	ch := must(w.broker.Channel())
 	defer func() { _ = ch.Close() }()
 	must(w.db.ExecContext(ctx, "TRUNCATE push.deliveries"))
 	messages := int(length.Seconds() * latencyRate)
@@ -81,7 +94,6 @@ func (w *world) publishEvenly(ctx context.Context, p *provider, queue string, le
 // provider notes when each message of a round reaches it for the first time.
 type provider struct {
 	address string
-	server  *http.Server
 	mu      sync.Mutex
 	round   *evenRound
 }
@@ -92,14 +104,6 @@ type evenRound struct {
 	due       []time.Time
 	latencies []time.Duration
 	arrived   map[int]bool
-}
-
-func newProvider(ctx context.Context) *provider {
-	listener := must(new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"))
-	p := &provider{address: "http://" + listener.Addr().String()}
-	p.server = &http.Server{Handler: p, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = p.server.Serve(listener) }()
-	return p
 }
 
 func (p *provider) expect(messages int) *evenRound {

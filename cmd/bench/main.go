@@ -3,10 +3,11 @@
 // A job is something the service does. Its floor is the least code that could do it, in a process of
 // its own as the service is in one. Floor and service are measured in turn, on the same servers and
 // by the same client, and what counts is the ratio of the two: it says what the service's promises
-// cost, and differs far less from one machine to another than figures per second do.
+// cost, and differs far less from one machine to another than figures per second do. Its bar is the
+// least ratio that will do. What no floor can be thought of for has a ceiling instead.
 //
 // `make bench` starts private servers and says where they are. The service runs with its
-// defaults.
+// defaults, but for a job that needs another provider.
 package main
 
 import (
@@ -27,8 +28,8 @@ import (
 type runCommand struct {
 	Quick  bool     `help:"One short round of each job: does it work at all?"`
 	Rounds int      `default:"5" help:"Rounds of each job (${default})."`
-	Only   []string `enum:"start,get,patch,relay,push,latency,login,flood" default:"start,get,patch,relay,push,latency,login,flood" placeholder:"JOB" help:"Only these of ${enum}."`
-	JSON   string   `name:"json" placeholder:"FILE" help:"Write the figures to this file too."`
+	Only   []string `enum:"${jobs}" default:"${jobs}" placeholder:"JOB" help:"Only these of ${enum}."`
+	JSON   string   `name:"json" type:"path" default:".local/bench.json" placeholder:"FILE" help:"Where the figures are written too (.local/bench.json)."`
 	Binary string   `type:"path" placeholder:"FILE" help:"Measure this build of the service instead of building one."`
 }
 
@@ -40,6 +41,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	command := kong.Parse(&commandLine, kong.Name("bench"), kong.UsageOnError(),
 		kong.Description("Measures the service against the least code that could do the same."),
+		kong.Vars{"jobs": "start,get,preferences,patch,relay,push,slow,login,register,events,latency,flood,allocs,inline"},
 		kong.BindTo(ctx, (*context.Context)(nil)))
 	err := command.Run()
 	stop()
@@ -51,51 +53,79 @@ func main() {
 
 // Run measures and prints.
 func (c runCommand) Run(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			failed, ours := p.(failure)
-			if !ours {
-				panic(p)
-			}
-			err = failed
-		}
-	}()
+	defer catch(&err)
+	w := new(world)
+	defer w.close()
+	w.open(ctx, c.Binary)
+	r := c.measure(ctx, w)
+	r.Figures = r.figures()
+	r.print(os.Stdout)
+	check(os.MkdirAll(filepath.Dir(c.JSON), 0o755))
+	check(os.WriteFile(c.JSON, must(json.MarshalIndent(r, "", "  ")), 0o644))
+	if c.Quick {
+		return r.farBelow()
+	}
+	return nil
+}
+
+func (c runCommand) measure(ctx context.Context, w *world) report {
 	scale, rounds := 1.0, max(c.Rounds, 1)
 	if c.Quick {
 		scale, rounds = 0.3, 1
 	}
 	r := report{Taken: time.Now().UTC(), Cores: runtime.NumCPU(), Go: runtime.Version(), Quick: c.Quick}
-	w := new(world)
-	defer w.close()
-	w.open(ctx, c.Binary)
-	if slices.Contains(c.Only, "start") {
+	if c.wants("start") {
 		r.Start = w.measureStart(ctx, rounds, seconds(5, scale))
 	}
 	w.populate(ctx)
-	for _, j := range []struct {
-		name string
-		make func(*world) job
-	}{{"get", get}, {"patch", patch}, {"relay", relay}, {"push", push}, {"login", login}} {
-		if slices.Contains(c.Only, j.name) {
-			r.Jobs = append(r.Jobs, j.make(w).run(ctx, w, j.name, rounds, scale))
+	for _, j := range jobs {
+		if c.wants(j.name) {
+			r.Jobs = append(r.Jobs, j.make(ctx, w).run(ctx, w, j.name, rounds, scale))
 		}
 	}
-	if slices.Contains(c.Only, "latency") {
+	if c.wants("events") {
+		r.Events = w.measureEvents(ctx, rounds, seconds(10, scale))
+	}
+	if c.wants("latency") {
 		r.Latency = w.measureLatency(ctx, rounds, seconds(10, scale))
 	}
-	if slices.Contains(c.Only, "flood") {
+	if c.wants("flood") {
 		r.Flood = w.measureFlood(ctx, rounds, seconds(6, scale))
 	}
-	r.print(os.Stdout)
-	if c.JSON != "" {
-		check(os.WriteFile(c.JSON, must(json.MarshalIndent(r, "", "  ")), 0o644))
+	if c.wants("allocs") {
+		r.Allocations = w.measureAllocations(ctx, rounds, scale)
 	}
-	return nil
+	if c.wants("inline") {
+		r.Inline = measureInline(ctx, rounds)
+	}
+	return r
+}
+
+func (c runCommand) wants(job string) bool { return slices.Contains(c.Only, job) }
+
+// jobs are those that have a floor to be compared with, by their names on the command line.
+var jobs = []struct {
+	name string
+	make func(context.Context, *world) job
+}{
+	{"get", get}, {"preferences", preferences}, {"patch", patch}, {"relay", relay}, {"push", push}, {"slow", slowPush},
+	{"login", login}, {"register", register},
 }
 
 // failure ends the run, there being nothing else that a benchmark could do about an error. It is
-// thrown, so that the code reads as what is measured; Run catches it when all that was made is gone.
+// thrown, so that the code reads as what is measured; catch catches it when all that was made is gone.
 type failure struct{ error }
+
+// catch is deferred by what is to give a failure as its error.
+func catch(err *error) {
+	if p := recover(); p != nil {
+		failed, ours := p.(failure)
+		if !ours {
+			panic(p)
+		}
+		*err = failed
+	}
+}
 
 func check(err error) { throw(err) }
 

@@ -13,33 +13,50 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 )
 
 // restConnections keep every core busy, and are more than the pools of connections have.
 const restConnections = 32
 
+const (
+	profilePath     = "/api/v1/users/profile/"
+	preferencesPath = "/api/v1/users/preferences/"
+	usersPath       = "/api/v1/users/"
+	loginPath       = "/api/v1/auth/login/"
+)
+
 // get reads profiles from the cache.
-func get(w *world) job {
-	requests := func(u user) [][]byte { return [][]byte{request("GET", "/api/v1/users/profile/", u.token, "")} }
-	return job{
-		what:    "GET profile",
-		floor:   w.load(w.floor, restConnections, 4, requests),
-		service: w.load(w.service, restConnections, 4, requests),
+func get(_ context.Context, w *world) job {
+	return job{what: "GET profile", bar: 0.85, floor: w.reads(w.floor, profilePath), service: w.reads(w.service, profilePath)}
+}
+
+// preferences reads them from the cache.
+func preferences(_ context.Context, w *world) job {
+	return job{what: "GET preferences", bar: 0.85, floor: w.reads(w.floor, preferencesPath), service: w.reads(w.service, preferencesPath)}
+}
+
+func (w *world) reads(c *child, path string) side {
+	return w.load(c, restConnections, 4, func(u user) script { return inTurn(request("GET", path, u.token, "")) })
+}
+
+// switching switches a channel off and on, so that each request changes something. Mails are switched
+// because push messages go to the same users.
+func switching(path string) func(user) script {
+	return func(u user) script {
+		return inTurn(request("PATCH", path, u.token, `{"email":false}`), request("PATCH", path, u.token, `{"email":true}`))
 	}
 }
 
-// patch switches a channel off and on, so that each request changes something.
-func patch(w *world) job {
-	path := "/api/v1/users/preferences/"
-	requests := func(u user) [][]byte {
-		return [][]byte{request("PATCH", path, u.token, `{"email":false}`), request("PATCH", path, u.token, `{"email":true}`)}
-	}
+// patch changes preferences.
+func patch(_ context.Context, w *world) job {
 	const changes = "SELECT sum(version) FROM preferences.preferences"
-	service := w.load(w.service, restConnections, 4, requests)
+	service := w.load(w.service, restConnections, 4, switching(preferencesPath))
 	return job{
 		what:  "PATCH preferences",
-		floor: w.load(w.floor, restConnections, 4, requests),
+		bar:   0.6,
+		floor: w.load(w.floor, restConnections, 4, switching(preferencesPath)),
 		service: func(ctx context.Context, scale float64) round {
 			before := w.number(ctx, changes)
 			r := service(ctx, scale)
@@ -51,20 +68,36 @@ func patch(w *world) job {
 	}
 }
 
-// login compares with nothing but the hashes, on every core at once.
-func login(w *world) job {
-	// So many connections that no core waits for what else there is to a login.
-	service := w.load(w.service, 16, 3, func(u user) [][]byte { return [][]byte{loginOf(u)} })
+// hashConnections are so many that no core waits for what there is to a login besides its hash.
+const hashConnections = 16
+
+// hashes is the floor of what needs a password: nothing but the hashes, on every core at once.
+func (w *world) hashes(ctx context.Context, scale float64) round {
+	var hashed struct {
+		Done int
+		Took time.Duration
+	}
+	check(json.Unmarshal(w.ask(ctx, "/hash?during="+seconds(3, scale).String()), &hashed))
+	return round{done: hashed.Done, took: hashed.Took}
+}
+
+// register makes users that nobody has seen before.
+func register(_ context.Context, w *world) job {
+	strangers := func(user) script {
+		return func(int) []byte {
+			return request("POST", usersPath, "", registrationOf(uuid.NewString()+"@example.com"))
+		}
+	}
+	return job{what: "register", bar: 0.9, floor: w.hashes, service: w.load(w.service, hashConnections, 3, strangers)}
+}
+
+// login signs users in.
+func login(_ context.Context, w *world) job {
+	service := w.load(w.service, hashConnections, 3, func(u user) script { return inTurn(loginOf(u)) })
 	return job{
-		what: "login",
-		floor: func(ctx context.Context, scale float64) round {
-			var hashed struct {
-				Done int
-				Took time.Duration
-			}
-			check(json.Unmarshal(w.ask(ctx, "/hash?during="+seconds(3, scale).String()), &hashed))
-			return round{done: hashed.Done, took: hashed.Took}
-		},
+		what:  "login",
+		bar:   0.9,
+		floor: w.hashes,
 		service: func(ctx context.Context, scale float64) round {
 			// An account has a hundred sessions at the most; to end some with each login is another job.
 			must(w.db.ExecContext(ctx, "TRUNCATE auth.sessions CASCADE"))
@@ -74,13 +107,20 @@ func login(w *world) job {
 }
 
 func loginOf(u user) []byte {
-	return request("POST", "/api/v1/auth/login/", "", fmt.Sprintf(`{"email":%q,"password":%q}`, u.email, password))
+	return request("POST", loginPath, "", fmt.Sprintf(`{"email":%q,"password":%q}`, u.email, password))
 }
 
-// load keeps connections to c busy, each with the requests of one user in turn. Requests are written
+// script gives the request of each turn of a connection.
+type script func(turn int) []byte
+
+func inTurn(requests ...[]byte) script {
+	return func(turn int) []byte { return requests[turn%len(requests)] }
+}
+
+// load keeps connections to c busy, each with the requests of one user. Requests are written
 // as they go over the wire and replies are hardly looked at: a client that takes much of the cores it
 // shares with what is measured would make everything look alike.
-func (w *world) load(c *child, connections int, length float64, requests func(user) [][]byte) side {
+func (w *world) load(c *child, connections int, length float64, requests func(user) script) side {
 	turns := make([]int, connections) // go on from round to round
 	return func(ctx context.Context, scale float64) (r round) {
 		begin := time.Now()
@@ -109,7 +149,7 @@ func request(method, path, token, body string) []byte {
 		method, path, token, len(body), body)
 }
 
-func send(ctx context.Context, address string, requests [][]byte, turn *int, until time.Time) (latencies []time.Duration, err error) {
+func send(ctx context.Context, address string, requests script, turn *int, until time.Time) (latencies []time.Duration, err error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
@@ -118,7 +158,7 @@ func send(ctx context.Context, address string, requests [][]byte, turn *int, unt
 	_ = conn.SetDeadline(until.Add(10 * time.Second)) // of a connection that is open
 	in := bufio.NewReader(conn)
 	for sent := time.Now(); sent.Before(until) && ctx.Err() == nil; {
-		if _, err := conn.Write(requests[*turn%len(requests)]); err != nil {
+		if _, err := conn.Write(requests(*turn)); err != nil {
 			return latencies, err
 		}
 		if err := skipReply(in); err != nil {

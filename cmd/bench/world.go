@@ -5,8 +5,10 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -35,6 +37,7 @@ type world struct {
 	broker         *amqp.Connection
 	amqp           *amqp.Channel
 	service, floor *child
+	servers        []*http.Server // ours: providers
 	users          []user
 }
 
@@ -113,13 +116,29 @@ func manage(ctx context.Context, method, body string, path ...string) error {
 
 // startService waits until the service is healthy. It runs with its defaults, but for settings.
 func (w *world) startService(ctx context.Context, settings ...string) {
-	port := freePort(ctx)
-	w.service = w.spawn(port, w.binary, []string{"serve"}, append(settings, "RATE_LIMIT=off", "PORT="+strconv.Itoa(port), "METRICS_PORT="+strconv.Itoa(freePort(ctx))))
+	port, metrics := freePort(ctx), freePort(ctx)
+	w.service = w.spawn(port, w.binary, []string{"serve"}, append(settings, "RATE_LIMIT=off", "PORT="+strconv.Itoa(port), "METRICS_PORT="+strconv.Itoa(metrics)))
+	w.service.metrics = fmt.Sprintf("127.0.0.1:%d", metrics)
 	await(ctx, "the service is healthy", 5*time.Millisecond, func() bool {
 		w.service.check()
 		health, err := call(ctx, http.MethodGet, "http://"+w.service.address+"/health/ready/", "")
 		return err == nil && bytes.Contains(health, []byte(`"status":"healthy"`)) // before it listens there is an error
 	})
+}
+
+// restartService gives it other settings, or with none its defaults again.
+func (w *world) restartService(ctx context.Context, settings ...string) {
+	w.service.stop()
+	w.startService(ctx, settings...)
+}
+
+// serve answers requests at an address of ours until the world is closed.
+func (w *world) serve(ctx context.Context, handler http.Handler) (address string) {
+	listener := must(new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"))
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	w.servers = append(w.servers, server)
+	go func() { _ = server.Serve(listener) }()
+	return "http://" + listener.Addr().String()
 }
 
 // start is what the service takes to be there.
@@ -166,8 +185,7 @@ func (w *world) populate(ctx context.Context) {
 // register also puts the user where the floors read it.
 func (w *world) register(ctx context.Context, u *user) error {
 	u.email = uuid.NewString() + "@example.com"
-	body := fmt.Sprintf(`{"name":"Grace Hopper","email":%q,"password":%q,"push_token":%q}`, u.email, password, uuid.NewString())
-	answer, err := call(ctx, http.MethodPost, "http://"+w.service.address+"/api/v1/users/", body)
+	answer, err := call(ctx, http.MethodPost, "http://"+w.service.address+usersPath, registrationOf(u.email))
 	if err != nil {
 		return err
 	}
@@ -180,12 +198,22 @@ func (w *world) register(ctx context.Context, u *user) error {
 	if err := json.Unmarshal(answer, &registered); err != nil {
 		return err
 	}
-	var made struct{ ID string }
+	var made struct {
+		ID          string
+		Preferences json.RawMessage
+	}
 	if err := json.Unmarshal(registered.Data.User, &made); err != nil {
 		return err
 	}
 	u.id, u.token = made.ID, registered.Data.AccessToken
-	return w.redis.Set(ctx, floorKey(u.id), []byte(registered.Data.User), time.Hour).Err()
+	return errors.Join(
+		w.redis.Set(ctx, floorKey(u.id), []byte(registered.Data.User), time.Hour).Err(),
+		w.redis.Set(ctx, floorPreferencesKey(u.id), []byte(made.Preferences), time.Hour).Err(),
+	)
+}
+
+func registrationOf(email string) string {
+	return fmt.Sprintf(`{"name":"Grace Hopper","email":%q,"password":%q,"push_token":%q}`, email, password, uuid.NewString())
 }
 
 // number is the answer to a question with one.
@@ -204,6 +232,9 @@ func (w *world) settle(ctx context.Context) {
 func (w *world) close() {
 	w.floor.stop()
 	w.service.stop()
+	for _, server := range w.servers {
+		_ = server.Close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if w.admin != nil {

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+)
+
+// report is all that was measured.
+type report struct {
+	Taken time.Time `json:"taken"`
+	Cores int       `json:"cores"`
+	Go    string    `json:"go"`
+	Quick bool      `json:"quick,omitempty"`
+	Jobs  []result  `json:"jobs"`
+	Start *start    `json:"start,omitempty"`
+	Flood *flood    `json:"flood,omitempty"`
+
+	Latency *latency `json:"latency,omitempty"`
+	Events  *latency `json:"events,omitempty"` // from the begin of a change
+
+	Allocations float64 `json:"get_allocations,omitempty"`
+	Inline      float64 `json:"inline_command_us,omitempty"`
+
+	Figures []figure `json:"figures"` // of the above, those that have a ceiling
+}
+
+func (r report) print(out io.Writer) {
+	fmt.Fprintf(out, "\n%d cores for client, servers and what is measured; ratio: median (lowest–highest) of the rounds\n\n", r.Cores)
+	r.printJobs(out)
+	r.printFigures(out)
+	if s := r.Start; s != nil {
+		fmt.Fprintf(out, "\nstart: healthy after %.2f s, %.0f MiB resident when idle (0: the system does not tell)\n", s.Healthy, s.IdleMiB)
+	}
+	if l := r.Latency; l != nil {
+		fmt.Fprintf(out, "\nlatency of push.queue at %d messages/s, from publish to provider: %s\n", l.Rate, l)
+	}
+	if l := r.Events; l != nil {
+		fmt.Fprintf(out, "\nlatency of events at %d/s, from the begin of the change to a consumer: %s\n", l.Rate, l)
+	}
+	if f := r.Flood; f != nil {
+		fmt.Fprintf(out, "\nflood of %.0f logins/s: p99 of a profile %.1f ms instead of %.1f ms (%.1f times), %.0f MiB resident\n",
+			f.Logins, f.FloodP99, f.IdleP99, f.Ratio, f.PeakMiB)
+	}
+}
+
+func newTable(out io.Writer) *tabwriter.Writer {
+	return tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
+}
+
+func (r report) printJobs(out io.Writer) {
+	if len(r.Jobs) == 0 {
+		return
+	}
+	table := newTable(out)
+	fmt.Fprintln(table, "job\tfloor/s\tservice/s\tratio\t\tbar\t\tp50 ms\tp99 ms\t")
+	for _, j := range r.Jobs {
+		latency := "–\t–"
+		if j.P99 > 0 {
+			latency = fmt.Sprintf("%.1f\t%.1f", j.P50, j.P99)
+		}
+		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.2f\t(%.2f–%.2f)\t%.2f\t%s\t%s\t\n",
+			j.Job, j.Floor, j.Service, j.Ratio, j.Lowest, j.Highest, j.Bar, verdict(j.holds()), latency)
+	}
+	_ = table.Flush()
+}
+
+func (r report) printFigures(out io.Writer) {
+	if len(r.Figures) == 0 {
+		return
+	}
+	fmt.Fprintln(out)
+	table := newTable(out)
+	fmt.Fprintln(table, "figure\tmeasured\tat most\t\t\t")
+	for _, f := range r.Figures {
+		fmt.Fprintf(table, "%s\t%.2f\t%g\t%s\t%s\t\n", f.What, f.Value, f.Ceiling, f.Unit, verdict(f.holds()))
+	}
+	_ = table.Flush()
+}
+
+// String is for the table.
+func (l latency) String() string {
+	return fmt.Sprintf("p50 %.1f ms, p99 %.1f ms (floor: %.1f and %.1f ms; %.1f and %.1f times)",
+		l.ServiceP50, l.ServiceP99, l.FloorP50, l.FloorP99, l.RatioP50, l.RatioP99)
+}
