@@ -37,7 +37,8 @@ func (j job) run(ctx context.Context, w *world, name string, rounds int, scale f
 	}
 	r := result{Job: j.what, Bar: j.bar}
 	var latencies []time.Duration
-	sides := []side{j.floor, j.service}
+	var costs [2][]cost
+	sides, programs := []side{j.floor, j.service}, []*child{w.floor, w.service}
 	for _, side := range sides {
 		w.settle(ctx)
 		side(ctx, warmUp)
@@ -46,8 +47,10 @@ func (j job) run(ctx context.Context, w *world, name string, rounds int, scale f
 	for n := range rounds {
 		var pair [2]float64
 		for i, side := range sides {
+			before := w.spent(programs[i])
 			did := side(ctx, scale)
-			w.settle(ctx)
+			w.settle(ctx) // what it left to do is part of its cost
+			costs[i] = append(costs[i], costOf(before, w.spent(programs[i]), did.done))
 			pair[i] = float64(did.done) / did.took.Seconds()
 			fmt.Printf("%-6s round %d of %d  %-8s %8.0f/s %6.1f s\n", name, n+1, rounds, [2]string{"floor", "service"}[i], pair[i], did.took.Seconds())
 			if i == 1 {
@@ -57,6 +60,7 @@ func (j job) run(ctx context.Context, w *world, name string, rounds int, scale f
 		}
 		r.Rounds = append(r.Rounds, pair)
 	}
+	r.FloorCost, r.ServiceCost = medianCost(costs[0]), medianCost(costs[1])
 	r.summarise(latencies)
 	if j.settings != nil {
 		w.restartService(ctx) // as the other jobs have it
@@ -77,7 +81,9 @@ type result struct {
 	P99     float64      `json:"service_p99_ms,omitempty"`
 	Rounds  [][2]float64 `json:"rounds"` // floor and service, per second
 
-	Resident float64 `json:"service_resident_mb,omitempty"` // the most after any round, without the processes for hashes
+	FloorCost   cost    `json:"floor_cpu_us"` // medians
+	ServiceCost cost    `json:"service_cpu_us"`
+	Resident    float64 `json:"service_resident_mb,omitempty"` // the most after any round, without the processes for hashes
 }
 
 // summarise takes the ratio of each round first: what slows the machine down for a while slows both.

@@ -29,6 +29,7 @@ type report struct {
 func (r report) print(out io.Writer) {
 	fmt.Fprintf(out, "\n%d cores for client, servers and what is measured; ratio: median (lowest–highest) of the rounds\n\n", r.Cores)
 	r.printJobs(out)
+	r.printCosts(out)
 	r.printFigures(out)
 	if s := r.Start; s != nil {
 		fmt.Fprintf(out, "\nstart: healthy after %.2f s, %.0f MiB resident when idle (0: the system does not tell)\n", s.Healthy, s.IdleMiB)
@@ -62,6 +63,19 @@ func (r report) printJobs(out io.Writer) {
 		}
 		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.2f\t(%.2f–%.2f)\t%.2f\t%s\t%s\t\n",
 			j.Job, j.Floor, j.Service, j.Ratio, j.Lowest, j.Highest, j.Bar, verdict(j.holds()), latency)
+	}
+	_ = table.Flush()
+}
+
+func (r report) printCosts(out io.Writer) {
+	if len(r.Jobs) == 0 || len(r.Jobs[0].ServiceCost) == 0 {
+		return // there are none, or the system does not tell
+	}
+	fmt.Fprint(out, "\nµs of processor time for each\n\n")
+	table := newTable(out)
+	fmt.Fprintln(table, "job\tfloor\tPostgreSQL\tRedis\tRabbitMQ\tservice\tPostgreSQL\tRedis\tRabbitMQ\t")
+	for _, j := range r.Jobs {
+		fmt.Fprintf(table, "%s\t%s%s\n", j.Job, j.FloorCost.columns(), j.ServiceCost.columns())
 	}
 	_ = table.Flush()
 }

@@ -38,6 +38,7 @@ type world struct {
 	amqp           *amqp.Channel
 	service, floor *child
 	servers        []*http.Server // ours: providers
+	pids           map[string]int // of PostgreSQL, Redis and RabbitMQ, see findServers
 	users          []user
 }
 
@@ -164,6 +165,7 @@ func (w *world) measureStart(ctx context.Context, rounds int, idle time.Duration
 
 // populate starts both programs and makes the users.
 func (w *world) populate(ctx context.Context) {
+	w.findServers()
 	w.startService(ctx)
 	w.users = make([]user, userCount)
 	var workers errgroup.Group
