@@ -11,6 +11,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,6 +31,7 @@ type runCommand struct {
 	Rounds int      `default:"5" help:"Rounds of each job (${default})."`
 	Only   []string `enum:"${jobs}" default:"${jobs}" placeholder:"JOB" help:"Only these of ${enum}."`
 	JSON   string   `name:"json" type:"path" default:".local/bench.json" placeholder:"FILE" help:"Where the figures are written too (.local/bench.json)."`
+	SVG    string   `name:"svg" type:"path" placeholder:"FILE" help:"Draw the ratios into this file too."`
 	Binary string   `type:"path" placeholder:"FILE" help:"Measure this build of the service instead of building one."`
 }
 
@@ -62,6 +64,11 @@ func (c runCommand) Run(ctx context.Context) (err error) {
 	r.print(os.Stdout)
 	check(os.MkdirAll(filepath.Dir(c.JSON), 0o755))
 	check(os.WriteFile(c.JSON, must(json.MarshalIndent(r, "", "  ")), 0o644))
+	if c.SVG != "" {
+		var picture bytes.Buffer
+		check(r.draw(&picture))
+		check(os.WriteFile(c.SVG, picture.Bytes(), 0o644))
+	}
 	if c.Quick {
 		return r.farBelow()
 	}
