@@ -16,7 +16,7 @@ T := 30s
 STATES := $(TEST_STATE) $(BENCH_STATE) $(FAULTS_STATE) .local
 
 .DEFAULT_GOAL := help
-.PHONY: help build run-local stop-local clean-local test fuzz lint fmt check bench faults
+.PHONY: help build run-local stop-local clean-local test fuzz lint fmt check bench profile faults
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ check: lint fuzz test ## Lint, fuzz, then test
 
 bench: $(LOCALSTACK) ## Measure the service against floors, on private servers (A=--quick: one short round)
 	@$(LOCALSTACK) --state $(BENCH_STATE) run -- go run ./cmd/bench $(A)
+
+profile: $(LOCALSTACK) ## Take profiles of the service under load into .local/profile, and show what took the most
+	@$(LOCALSTACK) --state $(BENCH_STATE) run -- go run ./cmd/bench profile $(A)
 
 faults: ## Make 48 faults under load, and prove that nothing acknowledged is lost or done twice (A=--quick: 3 minutes)
 	@go run ./cmd/faults --state $(FAULTS_STATE) $(A)

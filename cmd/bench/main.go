@@ -7,7 +7,7 @@
 // least ratio that will do. What no floor can be thought of for has a ceiling instead.
 //
 // `make bench` starts private servers and says where they are. The service runs with its
-// defaults, but for a job that needs another provider.
+// defaults, but for a job that needs another provider. `bench profile` says where its time goes.
 package main
 
 import (
@@ -37,8 +37,9 @@ type runCommand struct {
 
 func main() {
 	var commandLine struct {
-		Run   runCommand   `cmd:"" default:"withargs" help:"Measure. Example: bench --only get,patch"`
-		Floor floorCommand `cmd:"" hidden:""`
+		Run     runCommand     `cmd:"" default:"withargs" help:"Measure. Example: bench --only get,patch"`
+		Profile profileCommand `cmd:"" help:"Take profiles of the service under load."`
+		Floor   floorCommand   `cmd:"" hidden:""`
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	command := kong.Parse(&commandLine, kong.Name("bench"), kong.UsageOnError(),

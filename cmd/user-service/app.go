@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -308,6 +309,7 @@ func (a *app) metricsHandler() http.Handler {
 	mux.Handle("/health", health)
 	mux.Handle("/health/", health)
 	if a.config.Pprof {
+		runtime.SetMutexProfileFraction(100) // of so many waits for a lock one is kept
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

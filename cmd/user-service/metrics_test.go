@@ -249,6 +249,8 @@ func TestProfilesAreServedOnTheMetricsPortWhenTheyAreAskedFor(t *testing.T) {
 	status, body := asked.fetch("/debug/pprof/goroutine?debug=1")
 	require.Equal(t, 200, status)
 	require.Contains(t, body, "goroutine profile")
+	_, body = asked.fetch("/debug/pprof/mutex?debug=1")
+	require.Contains(t, body, "sampling period=100", "who waits for locks is kept")
 	require.Equal(t, 404, asked.call("GET", "/debug/pprof/", "", nil).Status, "never where clients are")
 }
 
