@@ -7,7 +7,8 @@
 // least ratio that will do. What no floor can be thought of for has a ceiling instead.
 //
 // `make bench` starts private servers and says where they are. The service runs with its
-// defaults, but for a job that needs another provider. `bench profile` says where its time goes.
+// defaults, but for a job that needs another provider. `bench profile` says where its time goes, and
+// `bench seed` makes users by the million.
 package main
 
 import (
@@ -29,7 +30,7 @@ import (
 type runCommand struct {
 	Quick  bool     `help:"One short round of each job: does it work at all?"`
 	Rounds int      `default:"5" help:"Rounds of each job (${default})."`
-	Only   []string `enum:"${jobs}" default:"${jobs}" placeholder:"JOB" help:"Only these of ${enum}."`
+	Only   []string `enum:"${jobs},growth" default:"${jobs}" placeholder:"JOB" help:"Only these of ${enum}; growth, with a million users, takes minutes, and is left out otherwise."`
 	JSON   string   `name:"json" type:"path" default:".local/bench.json" placeholder:"FILE" help:"Where the figures are written too (.local/bench.json)."`
 	SVG    string   `name:"svg" type:"path" placeholder:"FILE" help:"Draw the ratios into this file too."`
 	Binary string   `type:"path" placeholder:"FILE" help:"Measure this build of the service instead of building one."`
@@ -39,6 +40,7 @@ func main() {
 	var commandLine struct {
 		Run     runCommand     `cmd:"" default:"withargs" help:"Measure. Example: bench --only get,patch"`
 		Profile profileCommand `cmd:"" help:"Take profiles of the service under load."`
+		Seed    seedCommand    `cmd:"" help:"Make many users in a database."`
 		Floor   floorCommand   `cmd:"" hidden:""`
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -105,6 +107,9 @@ func (c runCommand) measure(ctx context.Context, w *world) report {
 	}
 	if c.wants("inline") {
 		r.Inline = measureInline(ctx, rounds)
+	}
+	if c.wants("growth") {
+		r.Growth = w.measureGrowth(ctx, c.Quick, seconds(10, scale))
 	}
 	return r
 }

@@ -20,6 +20,8 @@ type report struct {
 	Latency *latency `json:"latency,omitempty"`
 	Events  *latency `json:"events,omitempty"` // from the begin of a change
 
+	Growth *growth `json:"growth,omitempty"`
+
 	Allocations float64 `json:"get_allocations,omitempty"`
 	Inline      float64 `json:"inline_command_us,omitempty"`
 
@@ -43,6 +45,9 @@ func (r report) print(out io.Writer) {
 	if f := r.Flood; f != nil {
 		fmt.Fprintf(out, "\nflood of %.0f logins/s: p99 of a profile %.1f ms instead of %.1f ms (%.1f times), %.0f MiB resident\n",
 			f.Logins, f.FloodP99, f.IdleP99, f.Ratio, f.PeakMiB)
+	}
+	if r.Growth != nil {
+		r.Growth.print(out)
 	}
 }
 
