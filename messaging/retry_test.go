@@ -168,7 +168,7 @@ func TestWaitsAreSpreadAndNeverShorterThanTheirStep(t *testing.T) {
 	stop := b.consume(t, Consumer{Handle: func(context.Context, Delivery) error { return errors.New("for now") }})
 	const messages = 60
 	for n := range messages {
-		b.put(t, amqp.Publishing{Priority: uint8(n % 10)}) //nolint:gosec // below 10
+		b.put(t, amqp.Publishing{Priority: uint8(n % 10)})
 	}
 	servertest.Eventually(t, func() bool {
 		waiting := 0

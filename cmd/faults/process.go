@@ -124,7 +124,8 @@ func (p *process) lastWords() string {
 // date is what it takes the time to be.
 func (p *process) date(ctx context.Context) time.Time {
 	req := must(http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.metrics+"/health/live/", nil))
-	resp := must(http.DefaultClient.Do(req))
+	resp, err := http.DefaultClient.Do(req)
+	check(err)
 	check(resp.Body.Close())
 	return must(http.ParseTime(resp.Header.Get("Date")))
 }
