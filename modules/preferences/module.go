@@ -130,13 +130,13 @@ type patch struct {
 	Push  *bool `json:"push" doc:"Whether notifications may come to the device." example:"true"`
 }
 
-// apply puts the wishes into p and names what they changed.
-func (w patch) apply(p *kept) (changed []string) {
-	if w.Email != nil && *w.Email != p.Email {
-		p.Email, changed = *w.Email, append(changed, "email")
+// changes names what is different in other.
+func (k kept) changes(other kept) (changed []string) {
+	if other.Email != k.Email {
+		changed = append(changed, "email")
 	}
-	if w.Push != nil && *w.Push != p.Push {
-		p.Push, changed = *w.Push, append(changed, "push")
+	if other.Push != k.Push {
+		changed = append(changed, "push")
 	}
 	return changed
 }
@@ -144,28 +144,24 @@ func (w patch) apply(p *kept) (changed []string) {
 func (m *Module) change(ctx context.Context, in patch) (commands.Preferences, error) {
 	principal, _ := identity.From(ctx)
 	return web.InTx(ctx, m.db, func(ctx context.Context) (commands.Preferences, error) {
-		now, err := m.store.lock(ctx, principal.UserID)
+		before, now, err := m.store.change(ctx, principal.UserID, in)
 		if err != nil {
 			return commands.Preferences{}, ofNobody(err)
 		}
 		if !now.IsActive {
 			return commands.Preferences{}, identity.ErrTokenInvalid
 		}
-		if changed := in.apply(&now.kept); len(changed) > 0 {
-			now, err = m.update(ctx, principal.UserID, now.kept, changed)
+		if changed := before.changes(now.kept); len(changed) > 0 {
+			err = m.tell(ctx, principal.UserID, now, changed)
 		}
 		return now.view(), err
 	})
 }
 
-// update writes wishes down and tells everybody.
-func (m *Module) update(ctx context.Context, userID string, wishes kept, changed []string) (row, error) {
-	now, err := m.store.update(ctx, userID, wishes)
-	if err != nil {
-		return now, err
-	}
+// tell has everybody know what is different now.
+func (m *Module) tell(ctx context.Context, userID string, now row, changed []string) error {
 	if err := m.bus.Publish(ctx, events.PreferencesChanged{UserID: userID, Email: now.Email, Push: now.Push, Changed: changed}); err != nil {
-		return now, err
+		return err
 	}
-	return now, m.cache.Changed(ctx, cacheKey(userID), now.Version, now.kept)
+	return m.cache.Changed(ctx, cacheKey(userID), now.Version, now.kept)
 }

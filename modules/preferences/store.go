@@ -47,14 +47,26 @@ func (s store) byUser(ctx context.Context, userID string) (row, error) {
 	return s.one(ctx, `SELECT `+columns+` FROM preferences.preferences WHERE user_id = $1`, userID)
 }
 
-func (s store) lock(ctx context.Context, userID string) (row, error) {
-	return s.one(ctx, `SELECT `+columns+` FROM preferences.preferences WHERE user_id = $1 FOR UPDATE`, userID)
-}
-
-func (s store) update(ctx context.Context, userID string, k kept) (row, error) {
-	return s.one(ctx, `
-		UPDATE preferences.preferences SET email = $2, push = $3, version = version + 1, updated_at = now()
-		WHERE user_id = $1 RETURNING `+columns, userID, k.Email, k.Push)
+// change fulfils the wishes of an active user and gives what was before and what is now, which are the same
+// when nothing is to be changed. The row is locked first, so that before is what the change was made of.
+func (s store) change(ctx context.Context, userID string, wishes patch) (before, now row, err error) {
+	var rows []row
+	err = s.db.Select(ctx, &rows, `
+		WITH before AS MATERIALIZED (SELECT `+columns+` FROM preferences.preferences WHERE user_id = $1 FOR UPDATE),
+		     wished AS (SELECT coalesce($2, email) AS email, coalesce($3, push) AS push FROM before),
+		     changed AS (
+			UPDATE preferences.preferences AS p SET email = w.email, push = w.push, version = p.version + 1, updated_at = now()
+			FROM before b, wished w
+			WHERE p.user_id = $1 AND b.is_active AND (w.email, w.push) <> (b.email, b.push)
+			RETURNING p.email, p.push, p.is_active, p.version)
+		SELECT `+columns+` FROM before UNION ALL SELECT `+columns+` FROM changed ORDER BY version`, userID, wishes.Email, wishes.Push)
+	if err == nil && len(rows) == 0 {
+		err = postgres.ErrNoRows
+	}
+	if err != nil {
+		return before, now, err
+	}
+	return rows[0], rows[len(rows)-1], nil
 }
 
 func (s store) setActive(ctx context.Context, userID string, active bool) (row, error) {
