@@ -11,22 +11,19 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-const (
-	carriedPath = "/carried" // where the floor changes preferences and wakes its relay
-	eventRate   = readers * int(time.Second/readEvery)
-)
+const eventRate = readers * int(time.Second/readEvery)
 
 // measureEvents changes preferences at an even pace, and has the events received by a consumer of
 // their exchange.
 func (w *world) measureEvents(ctx context.Context, rounds int, length time.Duration) *latency {
-	floor := w.changesReceived(w.floor, carriedPath, floorEvents)
-	service := w.changesReceived(w.service, preferencesPath, "user.events")
+	floor := w.changesReceived(w.floor, floorEvents)
+	service := w.changesReceived(w.service, "user.events")
 	return w.compare(ctx, "events", eventRate, rounds, length, floor, service)
 }
 
 // changesReceived measures from the time in the event, which is the beginning of the transaction: so
 // its statements and its commit count too, on either side.
-func (w *world) changesReceived(program *child, path, exchange string) evenly {
+func (w *world) changesReceived(program *child, exchange string) evenly {
 	users := w.users[restConnections:][:readers] // no other job changes them
 	turns := make([]int, readers)                // go on from round to round
 	return func(ctx context.Context, length time.Duration) []time.Duration {
@@ -36,7 +33,7 @@ func (w *world) changesReceived(program *child, path, exchange string) evenly {
 		check(ch.QueueBind(queue, "user.preferences_changed", exchange, false, nil))
 		arrived := new(arrivals)
 		go arrived.take(must(ch.Consume(queue, "", true, true, false, false, nil)))
-		changes := len(w.pace(ctx, program, users, switching(path), turns, length))
+		changes := len(w.pace(ctx, program, users, switching, turns, length))
 		await(ctx, "every event is received", 5*time.Millisecond, func() bool { return len(arrived.all()) >= changes })
 		latencies := arrived.all()
 		if len(latencies) != changes {

@@ -95,7 +95,6 @@ func (c floorCommand) Run(ctx context.Context) error {
 	routes.HandleFunc(profilePath, f.cached(floorKey)).Methods("GET")
 	routes.HandleFunc(preferencesPath, f.cached(floorPreferencesKey)).Methods("GET")
 	routes.HandleFunc(preferencesPath, f.change).Methods("PATCH")
-	routes.HandleFunc(carriedPath, f.changeAndCarry).Methods("PATCH")
 	routes.HandleFunc("/health", func(http.ResponseWriter, *http.Request) {}).Methods("GET")
 	routes.HandleFunc("/relay", f.relay).Methods("POST")
 	routes.HandleFunc("/hash", f.hash).Methods("POST")
@@ -134,17 +133,12 @@ func (f *floor) change(w http.ResponseWriter, req *http.Request) {
 	check(tx.StmtContext(ctx, f.update).QueryRowContext(ctx, user, in.Email, in.Push).Scan(&version, &now))      //nolint:sqlclosecheck // the transaction closes it
 	must(tx.StmtContext(ctx, f.insert).ExecContext(ctx, uuid.NewString(), user, version, uuid.NewString(), now)) //nolint:sqlclosecheck // likewise
 	check(tx.Commit())
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(now)
-}
-
-// changeAndCarry is change, and wakes the relay of this process.
-func (f *floor) changeAndCarry(w http.ResponseWriter, req *http.Request) {
-	f.change(w, req)
 	select {
 	case f.wake <- struct{}{}:
-	default: // it has not looked since it was woken last
+	default: // the relay has not looked since it was woken last
 	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(now)
 }
 
 // carry publishes what is in the outbox whenever it is woken.

@@ -43,20 +43,18 @@ func (w *world) reads(c *child, path string) side {
 
 // switching switches a channel off and on, so that each request changes something. Mails are switched
 // because push messages go to the same users.
-func switching(path string) func(user) script {
-	return func(u user) script {
-		return inTurn(request("PATCH", path, u.token, `{"email":false}`), request("PATCH", path, u.token, `{"email":true}`))
-	}
+func switching(u user) script {
+	return inTurn(request("PATCH", preferencesPath, u.token, `{"email":false}`), request("PATCH", preferencesPath, u.token, `{"email":true}`))
 }
 
 // patch changes preferences.
 func patch(_ context.Context, w *world) job {
 	const changes = "SELECT sum(version) FROM preferences.preferences"
-	service := w.load(w.service, restConnections, 4, switching(preferencesPath))
+	service := w.load(w.service, restConnections, 4, switching)
 	return job{
 		what:  "PATCH preferences",
 		bar:   0.6,
-		floor: w.load(w.floor, restConnections, 4, switching(preferencesPath)),
+		floor: w.load(w.floor, restConnections, 4, switching),
 		service: func(ctx context.Context, scale float64) round {
 			before := w.number(ctx, changes)
 			r := service(ctx, scale)
