@@ -83,12 +83,19 @@ func encode(e envelope) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
+// The headers of every reply, in the form of http.Header, so that they need not be made for each.
+var replyHeaders = http.Header{
+	"Content-Type":           {"application/json; charset=utf-8"},
+	"Cache-Control":          {"no-store"},
+	"X-Content-Type-Options": {"nosniff"},
+}
+
 func (r reply) send(w http.ResponseWriter) {
 	header := w.Header()
-	header.Set("Content-Type", "application/json; charset=utf-8")
-	header.Set("Content-Length", strconv.Itoa(len(r.body)))
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
+	for name, value := range replyHeaders {
+		header[name] = value[:1:1]
+	}
+	header["Content-Length"] = []string{strconv.Itoa(len(r.body))}
 	if r.challenge != "" {
 		header.Set("WWW-Authenticate", r.challenge)
 	}
