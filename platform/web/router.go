@@ -106,7 +106,8 @@ func NewRouter(s Settings) *Router {
 	return r
 }
 
-// ServeHTTP makes both slash forms one before it routes, so that neither needs a redirect.
+// ServeHTTP makes both slash forms one before it routes, so that neither needs a redirect. mux itself would
+// copy the request twice to tell the handler of its route and of variables that most paths have none of.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if path := req.URL.Path; len(path) > 1 && strings.HasSuffix(path, "/") {
 		bare := *req.URL
@@ -115,7 +116,12 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		same.URL = &bare
 		req = &same
 	}
-	r.mux.ServeHTTP(w, req)
+	var match mux.RouteMatch
+	r.mux.Match(req, &match) // where there is no route, it finds the handler for that
+	if len(match.Vars) > 0 {
+		req = mux.SetURLVars(req, match.Vars)
+	}
+	match.Handler.ServeHTTP(w, req)
 }
 
 // None is what an endpoint takes that takes nothing.
