@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -229,6 +230,20 @@ func TestRedisThatLostItsScriptsIsTaughtThemAgain(t *testing.T) {
 	a.write(t, key, "two")
 	require.Equal(t, "two", a.hits(t, key).Text)
 	require.Equal(t, before, w.epoch(t))
+
+	ctx, stop := context.WithCancel(t.Context())
+	var forgetting sync.WaitGroup
+	forgetting.Go(func() {
+		for ctx.Err() == nil {
+			_ = w.redis.ScriptFlush(ctx).Err()
+		}
+	})
+	for range 100 {
+		a.write(t, key, "again")
+	}
+	stop()
+	forgetting.Wait()
+	require.Equal(t, before, w.epoch(t), "however often it forgets")
 }
 
 func TestRedisThatLostItsContentsIsFilledAgain(t *testing.T) {

@@ -147,24 +147,25 @@ func (c *Cache) putPatiently(ctx context.Context, entries []entry, ttl time.Dura
 }
 
 func (c *Cache) putAll(ctx context.Context, entries []entry, ttl time.Duration) error {
-	err := c.tryPutAll(ctx, entries, ttl)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") { // the server restarted or dropped its scripts
-		if err := put.Load(ctx, c.redis).Err(); err != nil {
-			return err
-		}
-		err = c.tryPutAll(ctx, entries, ttl)
+	err := c.putAllBy(ctx, put.EvalSha, entries, ttl)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		// The server restarted or dropped its scripts, and may do so again: this time the text goes along.
+		err = c.putAllBy(ctx, put.Eval, entries, ttl)
 	}
 	return err
 }
 
-func (c *Cache) tryPutAll(ctx context.Context, entries []entry, ttl time.Duration) error {
+// evaluate is one of the ways to have Redis run a script.
+type evaluate func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
+
+func (c *Cache) putAllBy(ctx context.Context, eval evaluate, entries []entry, ttl time.Duration) error {
 	pipe := c.redis.Pipeline()
 	for _, e := range entries {
 		encoded, err := e.encode()
 		if err != nil {
 			return err
 		}
-		put.EvalSha(ctx, pipe, []string{e.key}, strconv.FormatInt(e.version, 10), encoded, ttl.Milliseconds())
+		eval(ctx, pipe, []string{e.key}, strconv.FormatInt(e.version, 10), encoded, ttl.Milliseconds())
 	}
 	_, err := pipe.Exec(ctx)
 	return err
