@@ -68,6 +68,9 @@ func TestDepthOfTheQueuesIsToldAndNothingWithoutABroker(t *testing.T) {
 		require.NoError(t, b.ch.PublishWithContext(t.Context(), "", queue, true, false, amqp.Publishing{}))
 	}
 	servertest.Eventually(t, func() bool { return gauges(t, registry, "queue_messages_parked")["push.queue"] == 2 }, "two that wait for another attempt")
+	_, gone := b.ch.QueueDelete(b.topology.RetryQueues("push.queue")[0], false, false, false)
+	require.NoError(t, gone)
+	servertest.Eventually(t, func() bool { return gauges(t, registry, "queue_messages_parked")["push.queue"] == 1 }, "the others of those of which one is gone")
 
 	_, err := b.ch.QueueDelete("failed.queue", false, false, false)
 	require.NoError(t, err)

@@ -41,15 +41,16 @@ func (c *Connection) inspect(queues map[string][]string) (sums []amqp.Queue, err
 	if conn == nil || conn.IsClosed() {
 		return nil, errNotConnected
 	}
-	ch, err := conn.Channel()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = ch.Close() }()
+	var ch *amqp.Channel
+	defer func() {
+		if ch != nil {
+			_ = ch.Close()
+		}
+	}()
 	for name, parts := range queues {
 		sum, there := amqp.Queue{Name: name}, false
 		for _, part := range parts {
-			if ch.IsClosed() { // as asking for a queue that is not there does
+			if ch == nil {
 				if ch, err = conn.Channel(); err != nil {
 					return nil, err
 				}
@@ -57,6 +58,7 @@ func (c *Connection) inspect(queues map[string][]string) (sums []amqp.Queue, err
 			queue, err := ch.QueueDeclarePassive(part, true, false, false, false, nil)
 			if err != nil {
 				if absent(err) {
+					ch = nil // the broker has closed it
 					continue
 				}
 				return nil, err

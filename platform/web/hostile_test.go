@@ -90,15 +90,9 @@ func TestWhoSendsSlowlyIsCutOff(t *testing.T) {
 // ends, nothing after it is read as another one.
 func TestNoRequestIsHiddenInAnother(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
 	hosts, err := web.ParseHosts("*")
 	require.NoError(t, err)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- web.Serve(ctx, listener, web.Guard(newFace(), web.Guarding{Hosts: hosts}), time.Minute)
-	}()
+	address := serve(t, web.Guard(newFace(), web.Guarding{Hosts: hosts}))
 	const hidden = "GET /api/v1/echo/ HTTP/1.1\r\nHost: a\r\n\r\n"
 	for name, headers := range map[string]string{
 		"two lengths":                   "Content-Length: 0\r\nContent-Length: 5",
@@ -117,7 +111,7 @@ func TestNoRequestIsHiddenInAnother(t *testing.T) {
 		"chunks of a length in letters": "Transfer-Encoding: chunked\r\n\r\nzz",
 		"an encoding before its time":   "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
 	} {
-		conn, err := net.Dial("tcp", listener.Addr().String())
+		conn, err := net.Dial("tcp", address)
 		require.NoError(t, err)
 		require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
 		version := "1.1"
@@ -140,19 +134,13 @@ func TestNoRequestIsHiddenInAnother(t *testing.T) {
 		require.NotEmpty(t, statuses, name)
 		require.NotContains(t, statuses, http.StatusOK, name) // as the hidden one would be answered
 	}
-	stop()
-	require.NoError(t, <-ended)
 }
 
 // TestTenMegabytesOfHeadersAreNotRead to their end.
 func TestTenMegabytesOfHeadersAreNotRead(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- web.Serve(ctx, listener, newFace(), time.Minute) }()
-	conn, err := net.Dial("tcp", listener.Addr().String())
+	address := serve(t, newFace())
+	conn, err := net.Dial("tcp", address)
 	require.NoError(t, err)
 	_, err = io.WriteString(conn, "GET /api/v1/echo/ HTTP/1.1\r\nHost: a\r\n")
 	require.NoError(t, err)
@@ -167,6 +155,4 @@ func TestTenMegabytesOfHeadersAreNotRead(t *testing.T) {
 	require.Error(t, err, "the connection is closed")
 	require.Less(t, sent, 10<<20)
 	require.NoError(t, conn.Close())
-	stop()
-	require.NoError(t, <-ended)
 }

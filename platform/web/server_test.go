@@ -53,13 +53,24 @@ func TestServerThatCannotListenSaysSo(t *testing.T) {
 	require.ErrorIs(t, web.Serve(t.Context(), listener, http.NotFoundHandler(), time.Second), net.ErrClosed)
 }
 
-func TestWhatIsNoRequestIsAnsweredInTheEnvelopeToo(t *testing.T) {
-	t.Parallel()
+// serve answers at the address until the test ends, and ends in order.
+func serve(t *testing.T, handler http.Handler) (address string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- web.Serve(ctx, listener, newFace(), time.Minute) }()
+	go func() { ended <- web.Serve(ctx, listener, handler, time.Minute) }()
+	t.Cleanup(func() {
+		stop()
+		require.NoError(t, <-ended)
+	})
+	return listener.Addr().String()
+}
+
+func TestWhatIsNoRequestIsAnsweredInTheEnvelopeToo(t *testing.T) {
+	t.Parallel()
+	address := serve(t, newFace())
 	for _, c := range []struct {
 		sent   string
 		status int
@@ -76,7 +87,7 @@ func TestWhatIsNoRequestIsAnsweredInTheEnvelopeToo(t *testing.T) {
 		{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "transfer_encoding_unknown"},
 		{"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505, "version_not_supported"},
 	} {
-		conn, err := net.Dial("tcp", listener.Addr().String())
+		conn, err := net.Dial("tcp", address)
 		require.NoError(t, err)
 		_, err = io.WriteString(conn, c.sent)
 		require.NoError(t, err)
@@ -94,8 +105,6 @@ func TestWhatIsNoRequestIsAnsweredInTheEnvelopeToo(t *testing.T) {
 		require.True(t, resp.Close)
 		require.NoError(t, conn.Close())
 	}
-	stop()
-	require.NoError(t, <-ended)
 }
 
 func TestHeadIsGetWithoutTheBody(t *testing.T) {
