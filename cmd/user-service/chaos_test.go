@@ -194,7 +194,7 @@ func TestCrashesLoseAndRepeatNoPushMessage(t *testing.T) {
 	pushAll(t, c.config.RabbitMQURL, users, *chaosMessages)
 
 	reaches := func(part, of int) {
-		servertest.Eventually(t, func() bool { n, _ := apple.count(); return n >= *chaosMessages*part/of }, "%d of %d parts are sent", part, of)
+		waitLong(t, func() bool { n, _ := apple.count(); return n >= *chaosMessages*part/of }, fmt.Sprintf("%d of %d parts are sent", part, of))
 	}
 	faults := *chaosKills + 2
 	for n := range faults {
