@@ -46,26 +46,36 @@ func newPress() *press {
 // await returns when n callers wait.
 func (b *batches[Asked, Answer]) await(t testing.TB, n int) {
 	t.Helper()
-	servertest.Eventually(t, func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return len(b.waiting) == n
-	}, "%d wait", n)
+	servertest.Eventually(t, func() bool { return b.group.Waiting() == n }, "%d wait", n)
 }
 
-// holdUp has n callers be in one batch, which is written when release is called.
+// holdUp has the next n callers be in one batch, which is written when release is called.
 func (b *batches[Asked, Answer]) holdUp(t testing.TB, n int) (release func()) {
-	for range cap(b.turn) {
-		b.turn <- struct{}{}
+	t.Helper()
+	write, begun, gate := b.write, make(chan struct{}), make(chan struct{})
+	b.write = func(ctx context.Context, batch map[string]Asked) (map[string]Answer, error) {
+		if _, held := batch[holding]; !held {
+			return write(ctx, batch)
+		}
+		begun <- struct{}{}
+		<-gate
+		return nil, nil
+	}
+	for range batchesAtOnce {
+		go func() {
+			var none Asked
+			_, _ = b.do(context.WithoutCancel(t.Context()), holding, none)
+		}()
+		<-begun
 	}
 	return func() {
 		t.Helper()
 		b.await(t, n)
-		for range cap(b.turn) {
-			<-b.turn
-		}
+		close(gate)
 	}
 }
+
+const holding = "holds up the others"
 
 func (p *press) do(t *testing.T, callers *errgroup.Group, key, asked string) {
 	callers.Go(func() error {
@@ -106,17 +116,17 @@ func TestWhoComesWhileABatchIsWrittenIsInTheNext(t *testing.T) {
 // TestBatchThatIsSlowHoldsUpNoOther is about the latency of all whose batch is another one.
 func TestBatchThatIsSlowHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	slow := make(chan struct{})
+	begun, slow := make(chan struct{}), make(chan struct{})
 	b := newBatches("test", batchesAtOnce, func(_ context.Context, batch map[string]string) (map[string]string, error) {
 		if _, is := batch["slow"]; is {
+			close(begun)
 			<-slow
 		}
 		return batch, nil
 	})
 	var callers errgroup.Group
 	callers.Go(func() error { _, err := b.do(t.Context(), "slow", ""); return err })
-	servertest.Eventually(t, func() bool { return len(b.turn) == 1 }, "the slow one is written")
-	b.await(t, 0)
+	<-begun
 	_, err := b.do(t.Context(), "other", "")
 	require.NoError(t, err)
 	close(slow)
@@ -126,7 +136,7 @@ func TestBatchThatIsSlowHoldsUpNoOther(t *testing.T) {
 func TestBatchThatFailsIsWrittenOneByOne(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("refused")
-	b := newBatches("test", 1, func(_ context.Context, batch map[string]string) (map[string]string, error) {
+	b := newBatches("test", batchesAtOnce, func(_ context.Context, batch map[string]string) (map[string]string, error) {
 		if _, bad := batch["bad"]; bad {
 			return nil, refused
 		}
@@ -145,7 +155,7 @@ func TestBatchThatFailsIsWrittenOneByOne(t *testing.T) {
 
 func TestPanicOfTheWriterLeavesNobodyWaiting(t *testing.T) {
 	t.Parallel()
-	b := newBatches("test", 1, func(_ context.Context, batch map[string]string) (map[string]string, error) {
+	b := newBatches("test", batchesAtOnce, func(_ context.Context, batch map[string]string) (map[string]string, error) {
 		if len(batch) > 1 {
 			panic("as asked")
 		}

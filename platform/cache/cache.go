@@ -18,10 +18,8 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"reflect"
 	"sync"
@@ -31,13 +29,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"user-service/platform/batch"
 	"user-service/platform/postgres"
 )
 
 const (
 	refreshEvery = 300 * time.Millisecond
-	trustFor     = 750 * time.Millisecond  // with readTimeout: nothing older than a second is read
+	trustFor     = 750 * time.Millisecond
 	commitFor    = 1250 * time.Millisecond // from an announcement to the end of its commit; see forward
+	believeFor   = trustFor + readTimeout  // what was read later than so after it was learned is not believed
 	settleFor    = trustFor + commitFor
 	loadFor      = time.Second // a load that took longer is not kept
 	announceFor  = time.Minute // longer than a transaction can take to commit
@@ -51,6 +51,8 @@ type Cache struct {
 	log   *slog.Logger
 	known atomic.Pointer[namespace] // never nil
 	reads *prometheus.CounterVec
+	gets  *batch.Group[*get]
+	puts  *batch.Group[[]put]
 
 	mu   sync.Mutex
 	last namespace // the latest that was seen in use
@@ -73,6 +75,7 @@ func New(client redis.UniversalClient, db *postgres.DB, ttl time.Duration, log *
 			Name: "cache_reads_total", Help: "Reads of the cache by result (hit, miss, bypass).",
 		}, []string{"result"}),
 	}
+	c.gets, c.puts = batch.New(exchanges, c.getAll), batch.New(exchanges, c.putAll)
 	c.known.Store(new(namespace))
 	return c
 }
@@ -86,7 +89,7 @@ func (c *Cache) Ping(ctx context.Context) error { return c.redis.Ping(ctx).Err()
 // Read gives the cached value of key or loads it, with the version of its row, and keeps it.
 func Read[T any](ctx context.Context, c *Cache, key string, load func(context.Context) (T, int64, error)) (T, error) {
 	ns := c.readable(ctx)
-	if held, found := c.get(ctx, ns, key, reflect.TypeFor[T]()); found {
+	if held, found := c.held(ctx, ns, key, reflect.TypeFor[T]()); found {
 		var value T
 		if json.Unmarshal(held, &value) == nil {
 			return value, nil
@@ -98,7 +101,7 @@ func Read[T any](ctx context.Context, c *Cache, key string, load func(context.Co
 // ReadJSON is Read for who passes the value on: what is cached is not decoded.
 func ReadJSON[T any](ctx context.Context, c *Cache, key string, load func(context.Context) (T, int64, error)) ([]byte, error) {
 	ns := c.readable(ctx)
-	if held, found := c.get(ctx, ns, key, reflect.TypeFor[T]()); found && json.Valid(held) {
+	if held, found := c.held(ctx, ns, key, reflect.TypeFor[T]()); found && json.Valid(held) {
 		return held, nil
 	}
 	value, err := loaded(ctx, c, ns, key, load)
@@ -116,37 +119,32 @@ func loaded[T any](ctx context.Context, c *Cache, ns *namespace, key string, loa
 	if err != nil || ns == nil || c.trusted() == nil || time.Since(asked) > loadFor {
 		return value, err
 	}
-	call, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	c.leave(ctx, ns, c.putAll(call, []entry{{ns.prefix + key, version, value}}, c.ttl))
+	c.leave(ctx, ns, c.put(ctx, []entry{{ns.prefix + key, version, value}}, c.ttl, readTimeout))
 	return value, nil
 }
 
 // A flight shared by concurrent readers (singleflight) is left out on purpose: who joins a load that
 // began before its own write committed would read the value from before that write.
 
-// get gives the JSON of a value of this type.
-func (c *Cache) get(ctx context.Context, ns *namespace, key string, of reflect.Type) (value []byte, found bool) {
+// held gives the JSON of a value of this type.
+func (c *Cache) held(ctx context.Context, ns *namespace, key string, of reflect.Type) (value []byte, found bool) {
 	if ns == nil {
 		return nil, false
 	}
-	call, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	held, err := c.redis.Get(call, ns.prefix+key).Bytes()
-	if !errors.Is(err, redis.Nil) {
-		c.leave(ctx, ns, err)
+	asked := &get{key: ns.prefix + key}
+	err := c.gets.Do(ctx, asked)
+	if err == nil {
+		err = asked.err
 	}
-	_, rest, _ := bytes.Cut(held, colon)
-	form, value, _ := bytes.Cut(rest, colon) // none when nothing is there, or an announcement
-	if string(form) != shape(of) {
+	c.leave(ctx, ns, err)
+	value, found = asked.of(of)
+	if err != nil || !found || time.Since(ns.learned) > believeFor {
 		c.reads.WithLabelValues("miss").Inc()
 		return nil, false
 	}
 	c.reads.WithLabelValues("hit").Inc()
 	return value, true
 }
-
-var colon = []byte(":")
 
 // readable is the namespace to read and fill, nil when the cache must be left alone.
 func (c *Cache) readable(ctx context.Context) *namespace {

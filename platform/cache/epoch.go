@@ -36,7 +36,7 @@ func (c *Cache) refresh(ctx context.Context) error {
 		return err
 	}
 	if before.prefix == "" || before.left { // a server that was away may have lost the script
-		if err := put.Load(ctx, c.redis).Err(); err != nil {
+		if err := store.Load(ctx, c.redis).Err(); err != nil {
 			return err
 		}
 		c.log.Info("cache in reach")

@@ -4,33 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"reflect"
-	"strconv"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"user-service/platform/postgres"
 )
-
-type entry struct {
-	key     string
-	version int64
-	value   any // nil: announced only
-}
-
-// encode is empty for an announcement.
-func (e entry) encode() (string, error) {
-	if e.value == nil {
-		return "", nil
-	}
-	value, err := encodeJSON(e.value)
-	if err != nil {
-		return "", fmt.Errorf("encode %s: %w", e.key, err)
-	}
-	return shape(reflect.TypeOf(e.value)) + ":" + string(value), nil
-}
 
 // encodeJSON leaves < and > as they are, like the replies that values become part of.
 func encodeJSON(value any) ([]byte, error) {
@@ -87,7 +64,7 @@ func (c *Cache) announce(ctx context.Context, made *changes) error {
 				announced = append(announced, entry{key: made.in.old + change.key, version: change.version})
 			}
 		}
-		err := c.putPatiently(ctx, announced, announceFor)
+		err := c.put(ctx, announced, announceFor, callTimeout)
 		if err == nil {
 			return nil
 		}
@@ -126,7 +103,7 @@ func (c *Cache) forward(ctx context.Context, made *changes) {
 		for i, change := range made.entries {
 			values[i] = entry{ns.prefix + change.key, change.version, change.value}
 		}
-		err := c.putPatiently(ctx, values, c.ttl)
+		err := c.put(ctx, values, c.ttl, callTimeout)
 		if err == nil {
 			return
 		}
@@ -138,35 +115,4 @@ func (c *Cache) forward(ctx context.Context, made *changes) {
 		}
 		c.distrust()
 	}
-}
-
-func (c *Cache) putPatiently(ctx context.Context, entries []entry, ttl time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return c.putAll(ctx, entries, ttl)
-}
-
-func (c *Cache) putAll(ctx context.Context, entries []entry, ttl time.Duration) error {
-	err := c.putAllBy(ctx, put.EvalSha, entries, ttl)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		// The server restarted or dropped its scripts, and may do so again: this time the text goes along.
-		err = c.putAllBy(ctx, put.Eval, entries, ttl)
-	}
-	return err
-}
-
-// evaluate is one of the ways to have Redis run a script.
-type evaluate func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
-
-func (c *Cache) putAllBy(ctx context.Context, eval evaluate, entries []entry, ttl time.Duration) error {
-	pipe := c.redis.Pipeline()
-	for _, e := range entries {
-		encoded, err := e.encode()
-		if err != nil {
-			return err
-		}
-		eval(ctx, pipe, []string{e.key}, strconv.FormatInt(e.version, 10), encoded, ttl.Milliseconds())
-	}
-	_, err := pipe.Exec(ctx)
-	return err
 }
