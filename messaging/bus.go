@@ -23,7 +23,7 @@ type Bus struct {
 // NewBus makes a bus whose events, mails and push messages leave through outbox.
 func NewBus(outbox *Outbox) (*Bus, error) {
 	b := &Bus{
-		inline: &inline{handlers: map[string]cqrs.CommandHandler{}, followers: map[string][]cqrs.EventHandler{}},
+		inline: &inline{handlers: map[string]cqrs.CommandHandler{}, followers: map[string][]follower{}},
 		outbox: outbox,
 	}
 	var err error
@@ -64,15 +64,30 @@ func (b *Bus) Publish(ctx context.Context, event events.Event) error {
 	return b.events.Publish(ctx, event)
 }
 
-// Together is for many events of one transaction, of whichever users: what fn publishes is written to the
-// outbox when fn has ended, by one statement. One by one, two such transactions could each wait for a
-// number that the other one has taken.
+// Together is for many events of one transaction, of whichever users: what fn publishes is told to its
+// followers when fn has ended, and then written to the outbox by one statement. One by one, two such
+// transactions could each wait for a number that the other one has taken.
 func (b *Bus) Together(ctx context.Context, fn func(ctx context.Context) error) error {
 	var held message.Messages
 	if err := fn(context.WithValue(ctx, heldKey{}, &held)); err != nil || len(held) == 0 {
 		return err
 	}
-	return b.outbox.Publish(held[0].Metadata[metaTopic], held...)
+	byTopic := map[string]message.Messages{}
+	var topics []string
+	for _, msg := range held {
+		msg.SetContext(context.WithValue(msg.Context(), heldKey{}, nil)) // what its followers publish is told at once
+		topic := msg.Metadata[metaTopic]
+		if byTopic[topic] == nil {
+			topics = append(topics, topic)
+		}
+		byTopic[topic] = append(byTopic[topic], msg)
+	}
+	for _, topic := range topics {
+		if err := b.inline.follow(ctx, topic, byTopic[topic]); err != nil {
+			return err
+		}
+	}
+	return b.outbox.Publish(topics[0], held...)
 }
 
 type heldKey struct{}
@@ -110,7 +125,13 @@ type slotKey struct{}
 // Follow has fn run whenever Event is published, in the publisher's transaction.
 func Follow[Event events.Event](b *Bus, fn func(ctx context.Context, event *Event) error) {
 	name := plainJSON{}.Name(new(Event))
-	b.inline.followers[name] = append(b.inline.followers[name], cqrs.NewEventHandler(name, fn))
+	b.inline.followers[name] = append(b.inline.followers[name], each(cqrs.NewEventHandler(name, fn)))
+}
+
+// FollowAll is Follow for who has one statement for all events that are published Together.
+func FollowAll[Event events.Event](b *Bus, fn func(ctx context.Context, all []*Event) error) {
+	name := plainJSON{}.Name(new(Event))
+	b.inline.followers[name] = append(b.inline.followers[name], together(fn))
 }
 
 // Names of what a message's metadata says.

@@ -185,6 +185,43 @@ func TestFollowersRunInThePublishersTransaction(t *testing.T) {
 	require.Len(t, s.rows(t), 2, "the event, and the one its follower published")
 }
 
+func TestWhatIsPublishedTogetherIsToldTogether(t *testing.T) {
+	t.Parallel()
+	s := newSender(t)
+	users := []string{newUser(), newUser(), newUser()}
+	var all, each []string
+	FollowAll(s.Bus, func(ctx context.Context, told []*events.PreferencesChanged) error {
+		require.True(t, postgres.InTransaction(ctx))
+		for _, e := range told {
+			all = append(all, e.UserID)
+		}
+		return s.Publish(ctx, events.ProfileUpdated{UserID: users[0]})
+	})
+	Follow(s.Bus, func(ctx context.Context, e *events.PreferencesChanged) error {
+		require.Len(t, all, 3, "the first follower was told of all")
+		each = append(each, e.UserID)
+		return s.Publish(ctx, events.ProfileUpdated{UserID: e.UserID})
+	})
+	require.NoError(t, s.db.InTx(t.Context(), func(ctx context.Context) error {
+		return s.Together(ctx, func(ctx context.Context) error {
+			for _, user := range users {
+				require.NoError(t, s.Publish(ctx, changed(user)))
+			}
+			require.Empty(t, all, "before the end")
+			return nil
+		})
+	}))
+	require.Equal(t, users, all)
+	require.Equal(t, users, each)
+	require.Len(t, s.rows(t), 3+1+3, "what followers published in turn is there too")
+
+	require.NoError(t, s.db.InTx(t.Context(), func(ctx context.Context) error {
+		all = []string{"", ""}
+		return s.Publish(ctx, changed(users[1]))
+	}))
+	require.Equal(t, []string{"", "", users[1]}, all, "one alone is all there is")
+}
+
 func (s sender) count(ctx context.Context, t testing.TB) (n int) {
 	t.Helper()
 	require.NoError(t, s.db.Get(ctx, &n, "SELECT count(*) FROM preferences.preferences"))

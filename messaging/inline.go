@@ -1,6 +1,7 @@
 package messaging
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -15,7 +16,7 @@ import (
 // when nested; see doc.go.
 type inline struct {
 	handlers  map[string]cqrs.CommandHandler
-	followers map[string][]cqrs.EventHandler
+	followers map[string][]follower
 }
 
 // Publish implements message.Publisher for commands.
@@ -39,13 +40,42 @@ func (i *inline) Publish(topic string, messages ...*message.Message) error {
 // Close implements message.Publisher.
 func (i *inline) Close() error { return nil }
 
-func (i *inline) follow(topic string, msg *message.Message) error {
-	for _, follower := range i.followers[topic] {
-		event := follower.NewEvent()
-		if err := (plainJSON{}).Unmarshal(msg, event); err != nil {
-			return err
+// follower is told of events of one type, and of one transaction.
+type follower func(ctx context.Context, told message.Messages) error
+
+// each is told of them one after the other.
+func each(handler cqrs.EventHandler) follower {
+	return func(_ context.Context, told message.Messages) error {
+		for _, msg := range told {
+			event := handler.NewEvent()
+			if err := (plainJSON{}).Unmarshal(msg, event); err != nil {
+				return err
+			}
+			if err := handler.Handle(msg.Context(), event); err != nil {
+				return err
+			}
 		}
-		if err := follower.Handle(msg.Context(), event); err != nil {
+		return nil
+	}
+}
+
+// together is told of them all at once.
+func together[Event any](fn func(ctx context.Context, all []*Event) error) follower {
+	return func(ctx context.Context, told message.Messages) error {
+		all := make([]*Event, len(told))
+		for n, msg := range told {
+			all[n] = new(Event)
+			if err := (plainJSON{}).Unmarshal(msg, all[n]); err != nil {
+				return err
+			}
+		}
+		return fn(ctx, all)
+	}
+}
+
+func (i *inline) follow(ctx context.Context, topic string, told message.Messages) error {
+	for _, follower := range i.followers[topic] {
+		if err := follower(ctx, told); err != nil {
 			return err
 		}
 	}
@@ -61,20 +91,18 @@ type bothSpeeds struct {
 var errOutsideTx = errors.New("messaging: an event must be published in the transaction of its change")
 
 func (s bothSpeeds) Publish(topic string, messages ...*message.Message) error {
-	for _, msg := range messages {
-		if !postgres.InTransaction(msg.Context()) {
-			return errOutsideTx
-		}
-		if err := s.now.follow(topic, msg); err != nil {
-			return err
-		}
-		if held, ok := msg.Context().Value(heldKey{}).(*message.Messages); ok {
-			*held = append(*held, msg)
-		} else if err := s.later.Publish(topic, msg); err != nil {
-			return err
-		}
+	ctx := messages[0].Context()
+	if !postgres.InTransaction(ctx) {
+		return errOutsideTx
 	}
-	return nil
+	if held, ok := ctx.Value(heldKey{}).(*message.Messages); ok {
+		*held = append(*held, messages...)
+		return nil
+	}
+	if err := s.now.follow(ctx, topic, messages); err != nil {
+		return err
+	}
+	return s.later.Publish(topic, messages...)
 }
 
 func (s bothSpeeds) Close() error { return s.later.Close() }

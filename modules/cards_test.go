@@ -122,7 +122,7 @@ func readCode(files []*ast.File) code {
 				switch selector(n.Fun) {
 				case "messaging.Handle", "messaging.Answer":
 					c.handles = append(c.handles, handlers[method(n.Args[1])])
-				case "messaging.Follow":
+				case "messaging.Follow", "messaging.FollowAll":
 					c.follows = append(c.follows, handlers[method(n.Args[1])])
 				}
 			}
@@ -136,7 +136,7 @@ func readCode(files []*ast.File) code {
 	return c
 }
 
-// parameterTypes gives, for each method, the message its second parameter points to.
+// parameterTypes gives, for each method, the message its second parameter points to, or many of them.
 func parameterTypes(files []*ast.File) map[string]string {
 	types := map[string]string{}
 	for _, file := range files {
@@ -145,7 +145,11 @@ func parameterTypes(files []*ast.File) map[string]string {
 			if !ok || len(fn.Type.Params.List) != 2 {
 				continue
 			}
-			if pointer, ok := fn.Type.Params.List[1].Type.(*ast.StarExpr); ok {
+			second := fn.Type.Params.List[1].Type
+			if many, ok := second.(*ast.ArrayType); ok {
+				second = many.Elt
+			}
+			if pointer, ok := second.(*ast.StarExpr); ok {
 				_, name, _ := strings.Cut(selector(pointer.X), ".")
 				types[fn.Name.Name] = name
 			}

@@ -17,6 +17,7 @@ import (
 	"user-service/messaging"
 	"user-service/messaging/commands"
 	"user-service/messaging/events"
+	"user-service/platform/batch"
 	"user-service/platform/cache"
 	"user-service/platform/fault"
 	"user-service/platform/identity"
@@ -30,11 +31,15 @@ type Module struct {
 	bus   *messaging.Bus
 	cache *cache.Cache
 	store store
+
+	changes *batch.Keyed[wish, row]
 }
 
 // New wires the module.
 func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache) *Module {
-	return &Module{db: db, bus: bus, cache: cache, store: store{db}}
+	m := &Module{db: db, bus: bus, cache: cache, store: store{db}}
+	m.changes = batch.NewKeyed("change preferences", m.changeAll)
+	return m
 }
 
 // Subscribe adds the module's handlers to the bus.
@@ -122,46 +127,4 @@ func (m *Module) setActive(ctx context.Context, userID string, active bool) erro
 		return err
 	}
 	return m.cache.Changed(ctx, cacheKey(userID), r.Version, r.kept)
-}
-
-// patch is what a user wishes to be different.
-type patch struct {
-	Email *bool `json:"email" doc:"Whether notifications may come by e-mail." example:"true"`
-	Push  *bool `json:"push" doc:"Whether notifications may come to the device." example:"true"`
-}
-
-// changes names what is different in other.
-func (k kept) changes(other kept) (changed []string) {
-	if other.Email != k.Email {
-		changed = append(changed, "email")
-	}
-	if other.Push != k.Push {
-		changed = append(changed, "push")
-	}
-	return changed
-}
-
-func (m *Module) change(ctx context.Context, in patch) (commands.Preferences, error) {
-	principal, _ := identity.From(ctx)
-	return web.InTx(ctx, m.db, func(ctx context.Context) (commands.Preferences, error) {
-		before, now, err := m.store.change(ctx, principal.UserID, in)
-		if err != nil {
-			return commands.Preferences{}, ofNobody(err)
-		}
-		if !now.IsActive {
-			return commands.Preferences{}, identity.ErrTokenInvalid
-		}
-		if changed := before.changes(now.kept); len(changed) > 0 {
-			err = m.tell(ctx, principal.UserID, now, changed)
-		}
-		return now.view(), err
-	})
-}
-
-// tell has everybody know what is different now.
-func (m *Module) tell(ctx context.Context, userID string, now row, changed []string) error {
-	if err := m.bus.Publish(ctx, events.PreferencesChanged{UserID: userID, Email: now.Email, Push: now.Push, Changed: changed}); err != nil {
-		return err
-	}
-	return m.cache.Changed(ctx, cacheKey(userID), now.Version, now.kept)
 }

@@ -18,8 +18,9 @@ type kept struct {
 }
 
 type row struct {
+	UserID string `db:"user_id" json:"user_id"`
 	kept
-	Version int64 `db:"version"`
+	Version int64 `db:"version" json:"version"`
 }
 
 const columns = `email, push, is_active, version`
@@ -47,26 +48,37 @@ func (s store) byUser(ctx context.Context, userID string) (row, error) {
 	return s.one(ctx, `SELECT `+columns+` FROM preferences.preferences WHERE user_id = $1`, userID)
 }
 
-// change fulfils the wishes of an active user and gives what was before and what is now, which are the same
-// when nothing is to be changed. The row is locked first, so that before is what the change was made of.
-func (s store) change(ctx context.Context, userID string, wishes patch) (before, now row, err error) {
-	var rows []row
-	err = s.db.Select(ctx, &rows, `
-		WITH before AS MATERIALIZED (SELECT `+columns+` FROM preferences.preferences WHERE user_id = $1 FOR UPDATE),
-		     wished AS (SELECT coalesce($2, email) AS email, coalesce($3, push) AS push FROM before),
-		     changed AS (
-			UPDATE preferences.preferences AS p SET email = w.email, push = w.push, version = p.version + 1, updated_at = now()
-			FROM before b, wished w
-			WHERE p.user_id = $1 AND b.is_active AND (w.email, w.push) <> (b.email, b.push)
-			RETURNING p.email, p.push, p.is_active, p.version)
-		SELECT `+columns+` FROM before UNION ALL SELECT `+columns+` FROM changed ORDER BY version`, userID, wishes.Email, wishes.Push)
-	if err == nil && len(rows) == 0 {
-		err = postgres.ErrNoRows
+// lock gives the preferences of users, those there are, and keeps them until the transaction ends. It goes
+// through them in the order of their ids: two that did not could each hold what the other waits for. For
+// one of many that somebody else keeps it does not wait long, since all the others wait with it.
+func (s store) lock(ctx context.Context, users []string) (rows []row, err error) {
+	patience := "10s"
+	if len(users) > 1 {
+		patience = "1s"
 	}
+	asked, err := json.Marshal(users)
 	if err != nil {
-		return before, now, err
+		return nil, err
 	}
-	return rows[0], rows[len(rows)-1], nil
+	err = s.db.Select(ctx, &rows, `
+		WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', $2, true)),
+		asked AS MATERIALIZED (SELECT id::uuid FROM patience, json_array_elements_text($1) AS id ORDER BY id)
+		SELECT p.* FROM asked, LATERAL (
+			SELECT user_id, `+columns+` FROM preferences.preferences WHERE user_id = asked.id FOR UPDATE) AS p`, string(asked), patience)
+	return rows, err
+}
+
+// update writes rows that are locked.
+func (s store) update(ctx context.Context, rows []row) error {
+	changed, err := json.Marshal(rows)
+	if err != nil {
+		return err
+	}
+	_, err = s.db.Exec(ctx, `
+		UPDATE preferences.preferences AS p SET email = c.email, push = c.push, version = c.version, updated_at = now()
+		FROM json_to_recordset($1) AS c (user_id uuid, email boolean, push boolean, version bigint)
+		WHERE p.user_id = c.user_id`, string(changed))
+	return err
 }
 
 func (s store) setActive(ctx context.Context, userID string, active bool) (row, error) {

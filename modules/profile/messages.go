@@ -32,12 +32,17 @@ func (m *Module) userRegistered(ctx context.Context, e *events.UserRegistered) e
 	return m.store.setFirstChannels(ctx, e.UserID, e.Preferences.Email, e.Preferences.Push)
 }
 
-func (m *Module) preferencesChanged(ctx context.Context, e *events.PreferencesChanged) error {
-	u, err := m.store.setChannels(ctx, e.UserID, e.Email, e.Push)
+func (m *Module) preferencesChanged(ctx context.Context, all []*events.PreferencesChanged) error {
+	users, err := m.store.setChannels(ctx, all)
 	if err != nil {
 		return err
 	}
-	return m.changed(ctx, u)
+	for _, u := range users {
+		if err := m.changed(ctx, u); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *Module) userDeactivated(ctx context.Context, e *events.UserDeactivated) error {

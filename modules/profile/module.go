@@ -46,7 +46,7 @@ func (m *Module) Subscribe() {
 	messaging.Follow(m.bus, m.userDeactivated)
 	messaging.Follow(m.bus, m.userReactivated)
 	messaging.Follow(m.bus, m.emailVerified)
-	messaging.Follow(m.bus, m.preferencesChanged)
+	messaging.FollowAll(m.bus, m.preferencesChanged)
 }
 
 // Routes adds the module's endpoints.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"user-service/messaging/commands"
+	"user-service/messaging/events"
 	"user-service/platform/postgres"
 )
 
@@ -83,12 +84,25 @@ func (s store) update(ctx context.Context, id, name string, pushToken *string) (
 	return u, err
 }
 
-func (s store) setChannels(ctx context.Context, id string, email, push bool) (user, error) {
-	var u user
-	err := s.db.Get(ctx, &u, `
-		UPDATE profile.users SET email_allowed = $2, push_allowed = $3, version = version + 1, updated_at = now()
-		WHERE id = $1 RETURNING `+columns, id, email, push)
-	return u, err
+// setChannels goes through the users in the order of their ids: two that did not could each hold what the
+// other waits for.
+func (s store) setChannels(ctx context.Context, all []*events.PreferencesChanged) (users []user, err error) {
+	told, err := json.Marshal(all)
+	if err != nil {
+		return nil, err
+	}
+	err = s.db.Select(ctx, &users, `
+		WITH told AS MATERIALIZED (
+			SELECT * FROM json_to_recordset($1) AS t (user_id uuid, email boolean, push boolean) ORDER BY user_id),
+		locked AS MATERIALIZED (
+			SELECT of.id AS of, told.email AS email_now, told.push AS push_now
+			FROM told, LATERAL (SELECT id FROM profile.users WHERE id = told.user_id FOR UPDATE) AS of)
+		UPDATE profile.users SET email_allowed = email_now, push_allowed = push_now, version = version + 1, updated_at = now()
+		FROM locked WHERE id = of RETURNING `+columns, string(told))
+	if err == nil && len(users) < len(all) {
+		err = postgres.ErrNoRows
+	}
+	return users, err
 }
 
 // setFirstChannels leaves a row alone that says so already: it came complete.

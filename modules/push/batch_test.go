@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,162 +15,11 @@ import (
 
 	"user-service/messaging"
 	"user-service/migrations"
+	"user-service/platform/batch"
 	"user-service/platform/cache"
 	"user-service/platform/postgres"
 	"user-service/platform/servertest"
 )
-
-// press writes batches when it is told to, and notes them down.
-type press struct {
-	*batches[string, string]
-	mu      sync.Mutex
-	written [][]string
-	begun   chan struct{}
-	goOn    chan error // what each write ends with
-}
-
-func newPress() *press {
-	p := &press{begun: make(chan struct{}), goOn: make(chan error)}
-	p.batches = newBatches("test", 1, func(_ context.Context, batch map[string]string) (map[string]string, error) {
-		p.mu.Lock()
-		p.written = append(p.written, slices.Sorted(maps.Keys(batch)))
-		p.mu.Unlock()
-		p.begun <- struct{}{}
-		return batch, <-p.goOn
-	})
-	return p
-}
-
-// await returns when n callers wait.
-func (b *batches[Asked, Answer]) await(t testing.TB, n int) {
-	t.Helper()
-	servertest.Eventually(t, func() bool { return b.group.Waiting() == n }, "%d wait", n)
-}
-
-// holdUp has the next n callers be in one batch, which is written when release is called.
-func (b *batches[Asked, Answer]) holdUp(t testing.TB, n int) (release func()) {
-	t.Helper()
-	write, begun, gate := b.write, make(chan struct{}), make(chan struct{})
-	b.write = func(ctx context.Context, batch map[string]Asked) (map[string]Answer, error) {
-		if _, held := batch[holding]; !held {
-			return write(ctx, batch)
-		}
-		begun <- struct{}{}
-		<-gate
-		return nil, nil
-	}
-	for range batchesAtOnce {
-		go func() {
-			var none Asked
-			_, _ = b.do(context.WithoutCancel(t.Context()), holding, none)
-		}()
-		<-begun
-	}
-	return func() {
-		t.Helper()
-		b.await(t, n)
-		close(gate)
-	}
-}
-
-const holding = "holds up the others"
-
-func (p *press) do(t *testing.T, callers *errgroup.Group, key, asked string) {
-	callers.Go(func() error {
-		answer, err := p.batches.do(t.Context(), key, asked)
-		if err == nil && answer != asked {
-			return fmt.Errorf("%s was answered %q", asked, answer)
-		}
-		return err
-	})
-}
-
-func (p *press) write(err error) {
-	<-p.begun
-	p.goOn <- err
-}
-
-func TestWhoComesWhileABatchIsWrittenIsInTheNext(t *testing.T) {
-	t.Parallel()
-	p := newPress()
-	var callers errgroup.Group
-	p.do(t, &callers, "a", "a1")
-	<-p.begun // alone, and at once
-	for _, key := range []string{"b", "c", "d"} {
-		p.do(t, &callers, key, key)
-	}
-	p.await(t, 3)
-	p.do(t, &callers, "a", "a2")
-	p.await(t, 4)
-	p.do(t, &callers, "a", "a3")
-	p.await(t, 5)
-	p.goOn <- nil
-	p.write(nil)
-	p.write(nil)
-	require.NoError(t, callers.Wait())
-	require.Equal(t, [][]string{{"a"}, {"a", "b", "c", "d"}, {"a"}}, p.written, "of a key that comes twice the later one is written later")
-}
-
-// TestBatchThatIsSlowHoldsUpNoOther is about the latency of all whose batch is another one.
-func TestBatchThatIsSlowHoldsUpNoOther(t *testing.T) {
-	t.Parallel()
-	begun, slow := make(chan struct{}), make(chan struct{})
-	b := newBatches("test", batchesAtOnce, func(_ context.Context, batch map[string]string) (map[string]string, error) {
-		if _, is := batch["slow"]; is {
-			close(begun)
-			<-slow
-		}
-		return batch, nil
-	})
-	var callers errgroup.Group
-	callers.Go(func() error { _, err := b.do(t.Context(), "slow", ""); return err })
-	<-begun
-	_, err := b.do(t.Context(), "other", "")
-	require.NoError(t, err)
-	close(slow)
-	require.NoError(t, callers.Wait())
-}
-
-func TestBatchThatFailsIsWrittenOneByOne(t *testing.T) {
-	t.Parallel()
-	refused := errors.New("refused")
-	b := newBatches("test", batchesAtOnce, func(_ context.Context, batch map[string]string) (map[string]string, error) {
-		if _, bad := batch["bad"]; bad {
-			return nil, refused
-		}
-		return batch, nil
-	})
-	release := b.holdUp(t, 11)
-	var good, bad errgroup.Group
-	for n := range 10 {
-		good.Go(func() error { _, err := b.do(t.Context(), fmt.Sprint(n), "good"); return err })
-	}
-	bad.Go(func() error { _, err := b.do(t.Context(), "bad", "bad"); return err })
-	release()
-	require.NoError(t, good.Wait())
-	require.ErrorIs(t, bad.Wait(), refused)
-}
-
-func TestPanicOfTheWriterLeavesNobodyWaiting(t *testing.T) {
-	t.Parallel()
-	b := newBatches("test", batchesAtOnce, func(_ context.Context, batch map[string]string) (map[string]string, error) {
-		if len(batch) > 1 {
-			panic("as asked")
-		}
-		return batch, nil
-	})
-	release := b.holdUp(t, 3)
-	var callers errgroup.Group
-	for n := range 3 {
-		callers.Go(func() (err error) {
-			defer func() { _ = recover() }() // as Recoverer would
-			_, err = b.do(t.Context(), fmt.Sprint(n), "")
-			return err
-		})
-	}
-	release()
-	require.NoError(t, callers.Wait())
-}
 
 // newInstance is a module as one process has it, on a database that it may share.
 func newInstance(t testing.TB, database string) *Module {
@@ -191,7 +38,7 @@ func newInstance(t testing.TB, database string) *Module {
 }
 
 func (m *Module) ask(ctx context.Context, id, user string) (reservation, error) {
-	return m.reservations.do(ctx, id, request{pushMessage: pushMessage{RequestID: id, UserID: user, TemplateCode: "t"}})
+	return m.reservations.Do(ctx, id, request{pushMessage: pushMessage{RequestID: id, UserID: user, TemplateCode: "t"}})
 }
 
 func sentTo(user, id string) outcome {
@@ -303,7 +150,8 @@ func TestRequestThatSomebodyKeepsLockedHoldsUpNoOther(t *testing.T) {
 		_, err := m.db.Exec(locked, `SELECT FROM push.deliveries WHERE request_id = $1 FOR UPDATE`, "locked")
 		require.NoError(t, err)
 		var stuck, others errgroup.Group
-		release := m.reservations.holdUp(t, 6)
+		held, release := servertest.HeldUp(t, "reserve", m.store.reserve)
+		m.reservations = held
 		stuck.Go(func() error { _, err := m.ask(t.Context(), "locked", user); return err })
 		for n := range 5 {
 			others.Go(func() error {
@@ -315,10 +163,10 @@ func TestRequestThatSomebodyKeepsLockedHoldsUpNoOther(t *testing.T) {
 				return errors.Join(err, m.record(t.Context(), sentTo(user, id)))
 			})
 		}
-		release()
+		release(6)
 		begun := time.Now()
 		require.NoError(t, others.Wait(), "although the lock is still held")
-		require.Less(t, time.Since(begun), writeWithin, "the batch did not wait for it")
+		require.Less(t, time.Since(begun), batch.Within, "the batch did not wait for it")
 		require.Error(t, stuck.Wait(), "it is tried again later")
 		return nil
 	}))

@@ -21,7 +21,7 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 		return err
 	}
 	correlationID := correlation.From(ctx).Correlation
-	got, err := m.reservations.do(ctx, message.RequestID, request{message, correlationID, d.MovedBack})
+	got, err := m.reservations.Do(ctx, message.RequestID, request{message, correlationID, d.MovedBack})
 	switch {
 	case err != nil:
 		return fmt.Errorf("reserve the request: %w", err)
@@ -209,7 +209,7 @@ func (m *Module) Failed(ctx context.Context, d messaging.Delivery, why *messagin
 // record gives a request its outcome and tells the world, once.
 func (m *Module) record(ctx context.Context, o outcome) error {
 	o.traceparent = correlation.From(ctx).Traceparent
-	_, err := m.outcomes.do(ctx, o.RequestID, o)
+	_, err := m.outcomes.Do(ctx, o.RequestID, o)
 	return err
 }
 

@@ -18,6 +18,7 @@ import (
 	"net/http"
 
 	"user-service/messaging"
+	"user-service/platform/batch"
 	"user-service/platform/cache"
 	"user-service/platform/fault"
 	"user-service/platform/postgres"
@@ -37,8 +38,8 @@ type Module struct {
 	metrics   metrics
 	log       *slog.Logger
 
-	reservations *batches[request, reservation]
-	outcomes     *batches[outcome, struct{}]
+	reservations *batch.Keyed[request, reservation]
+	outcomes     *batch.Keyed[outcome, struct{}]
 }
 
 // Settings are what an operator decides of deliveries.
@@ -59,8 +60,8 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, s Settings, lo
 		db: db, bus: bus, cache: cache, store: store{db}, templates: s.Templates, metrics: figures, log: log,
 		failed: s.Failed, attempts: s.Attempts, providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
 	}
-	m.reservations = newBatches("reserve", batchesAtOnce, m.store.reserve)
-	m.outcomes = newBatches("record", batchesAtOnce, m.recordAll)
+	m.reservations = batch.NewKeyed("reserve", m.store.reserve)
+	m.outcomes = batch.NewKeyed("record", m.recordAll)
 	if s.Service != nil {
 		m.templates = newRendered(s.Service, s.Attempts, log)
 	}
@@ -74,7 +75,7 @@ func (m *Module) Subscribe() {
 	messaging.Follow(m.bus, m.userDeactivated)
 	messaging.Follow(m.bus, m.userReactivated)
 	messaging.Follow(m.bus, m.pushTokenChanged)
-	messaging.Follow(m.bus, m.preferencesChanged)
+	messaging.FollowAll(m.bus, m.preferencesChanged)
 }
 
 // Routes adds the module's endpoints. Whether users may try out a delivery is for callers to decide.

@@ -80,6 +80,31 @@ func (m *Module) pushTokenChanged(ctx context.Context, e *events.PushTokenChange
 	return m.update(ctx, `UPDATE push.recipients SET push_token = $2, version = version + 1 WHERE user_id = $1`, e.UserID, e.PushToken)
 }
 
-func (m *Module) preferencesChanged(ctx context.Context, e *events.PreferencesChanged) error {
-	return m.update(ctx, `UPDATE push.recipients SET push_allowed = $2, version = version + 1 WHERE user_id = $1`, e.UserID, e.Push)
+// preferencesChanged goes through the users in the order of their ids: two that did not could each hold
+// what the other waits for.
+func (m *Module) preferencesChanged(ctx context.Context, all []*events.PreferencesChanged) error {
+	told, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	var rows []recipientRow
+	if err := m.db.Select(ctx, &rows, `
+		WITH told AS MATERIALIZED (
+			SELECT * FROM json_to_recordset($1) AS t (user_id uuid, push boolean) ORDER BY user_id),
+		locked AS MATERIALIZED (
+			SELECT of.user_id AS of, told.push AS push_now
+			FROM told, LATERAL (SELECT user_id FROM push.recipients WHERE user_id = told.user_id FOR UPDATE) AS of)
+		UPDATE push.recipients SET push_allowed = push_now, version = version + 1
+		FROM locked WHERE user_id = of RETURNING `+recipientColumns, string(told)); err != nil {
+		return err
+	}
+	if len(rows) < len(all) {
+		return postgres.ErrNoRows
+	}
+	for _, row := range rows {
+		if err := m.cache.Changed(ctx, recipientKey(row.UserID), row.Version, row.recipient); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -70,6 +70,12 @@ func InTx[Out any](ctx context.Context, db *postgres.DB, fn func(ctx context.Con
 	return out, err
 }
 
+// TakesEffectOnce says whether the reply is to be kept together with the effect, by InTx.
+func TakesEffectOnce(ctx context.Context) bool {
+	_, is := ctx.Value(settlingKey{}).(*settling)
+	return is
+}
+
 // once has the request executed, unless that was done before.
 func (r *Router) once(ctx context.Context, request idempotency.Request, x exchange) (reply, error) {
 	reservation, kept, err := r.replies.Reserve(ctx, request)
