@@ -2,12 +2,13 @@ package commands
 
 import "time"
 
-// CreateProfile makes the profile of a new account. It is handled by module profile.
+// CreateProfile makes the profile of a new account; the answer is the User. It is handled by module profile.
 type CreateProfile struct {
-	UserID    string  `json:"user_id"`
-	Name      string  `json:"name"`
-	Email     string  `json:"email"`
-	PushToken *string `json:"push_token"`
+	UserID      string      `json:"user_id"`
+	Name        string      `json:"name"`
+	Email       string      `json:"email"`
+	PushToken   *string     `json:"push_token"`
+	Preferences Preferences `json:"preferences"`
 }
 
 // DescribeUser asks module profile how others see a user; the answer is a User.

@@ -33,10 +33,7 @@ func (m *Module) adopt(ctx context.Context, secret []byte) (presented, error) {
 		return token, err
 	}
 	session := uuid.NewString()
-	if _, err := m.addSession(ctx, session, c.UserID, proof, digest(secret)); err != nil {
-		return presented{}, err
-	}
-	if err := m.record(asUser(ctx, c.UserID), entry{action: "session_adopted", accountID: c.UserID, detail: detail{"session_id": session}}); err != nil {
+	if _, err := m.addSession(ctx, session, c.UserID, proof, digest(secret), "session_adopted"); err != nil {
 		return presented{}, err
 	}
 	return m.store.lockPresented(ctx, digest(secret), refreshGrace)

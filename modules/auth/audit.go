@@ -22,27 +22,32 @@ type detail map[string]string
 // in ctx: the principal of the request; a request that proves nobody is anonymous, and what is no
 // request is the operator at the command line.
 func (m *Module) record(ctx context.Context, e entry) error {
-	client := identity.ClientFrom(ctx)
-	actor := "operator"
-	if principal, known := identity.From(ctx); known || client != (identity.Client{}) {
-		actor = principal.Actor()
-	}
-	more, err := json.Marshal(e.detail)
-	if err != nil {
-		return err
-	}
-	if e.detail == nil {
-		more = []byte("{}")
-	}
 	var account *string
 	if e.accountID != "" {
 		account = &e.accountID
 	}
-	_, err = m.db.Exec(ctx, `
+	client := identity.ClientFrom(ctx)
+	_, err := m.db.Exec(ctx, `
 		INSERT INTO auth.audit_log (action, account_id, actor, address, user_agent, correlation_id, detail)
 		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		e.action, account, actor, client.Address, client.UserAgent, correlation.From(ctx).Correlation, string(more))
+		e.action, account, actorOf(ctx), client.Address, client.UserAgent, correlation.From(ctx).Correlation, e.detail.json())
 	return err
+}
+
+func actorOf(ctx context.Context) string {
+	principal, known := identity.From(ctx)
+	if !known && identity.ClientFrom(ctx) == (identity.Client{}) {
+		return "operator"
+	}
+	return principal.Actor()
+}
+
+func (d detail) json() string {
+	if d == nil {
+		return "{}"
+	}
+	encoded, _ := json.Marshal(d) // of strings, which cannot fail
+	return string(encoded)
 }
 
 // asUser is the context of somebody who has just proved who it is.

@@ -46,14 +46,11 @@ func (m *Module) login(ctx context.Context, in credentials) (signedIn, error) {
 		return signedIn{}, err
 	}
 	reply, err := web.InTx(ctx, m.db, func(ctx context.Context) (reply signedIn, err error) {
-		session, err := m.openSession(ctx, account.ID, proof)
+		session, err := m.openSession(ctx, account.ID, proof, "login")
 		if errors.Is(err, errNotHeld) { // deactivated, or the password reset, while it was checked
 			return reply, errCredentials
 		}
 		if err != nil {
-			return reply, err
-		}
-		if err := m.record(asUser(ctx, account.ID), entry{action: "login", accountID: account.ID, detail: detail{"session_id": session.id}}); err != nil {
 			return reply, err
 		}
 		if err := m.bus.Publish(ctx, events.UserLoggedIn{UserID: account.ID, SessionID: session.id}); err != nil {

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"user-service/messaging"
+	"user-service/messaging/commands"
 	"user-service/platform/correlation"
 	"user-service/platform/fault"
 	"user-service/platform/identity"
@@ -135,5 +137,9 @@ func (m *Module) grant(ctx context.Context, w mailWish) error {
 	if err := m.record(ctx, entry{action: string(w.Purpose) + "_requested", accountID: a.ID}); err != nil {
 		return err
 	}
-	return m.sendToken(ctx, a.ID, w.Purpose)
+	user, err := messaging.Ask[commands.User](ctx, m.bus, commands.DescribeUser{UserID: a.ID})
+	if err != nil {
+		return err
+	}
+	return m.sendToken(ctx, user, w.Purpose)
 }

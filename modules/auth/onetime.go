@@ -7,7 +7,6 @@ import (
 	"math"
 	"time"
 
-	"user-service/messaging"
 	"user-service/messaging/commands"
 	"user-service/platform/fault"
 	"user-service/platform/postgres"
@@ -34,20 +33,16 @@ var errInvalidToken = fault.New(fault.Invalid, "invalid_token", "This link is no
 
 // sendToken makes a token, which voids the older one, and has it mailed, in the transaction of ctx.
 // It does nothing when a mail was sent less than a minute ago, or five of them in a day.
-func (m *Module) sendToken(ctx context.Context, accountID string, of purpose) error {
+func (m *Module) sendToken(ctx context.Context, to commands.User, of purpose) error {
 	secret := make([]byte, secretBytes)
 	_, _ = rand.Read(secret) // never fails, see its documentation
-	issued, err := m.store.issueToken(ctx, accountID, of, digest(secret), lifetimes[of])
+	issued, err := m.store.issueToken(ctx, to.ID, of, digest(secret), lifetimes[of])
 	if err != nil || !issued {
-		return err
-	}
-	user, err := messaging.Ask[commands.User](ctx, m.bus, commands.DescribeUser{UserID: accountID})
-	if err != nil {
 		return err
 	}
 	token := tokenText.EncodeToString(secret)
 	return m.bus.Send(ctx, commands.SendEmail{
-		UserID: accountID, Email: user.Email, Name: user.Name, TemplateCode: string(of),
+		UserID: to.ID, Email: to.Email, Name: to.Name, TemplateCode: string(of),
 		Token: token, Link: m.settings.link(of, token), ExpiresInMinutes: int(math.Round(lifetimes[of].Minutes())),
 	})
 }

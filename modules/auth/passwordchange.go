@@ -57,7 +57,7 @@ func (m *Module) changeOwnPassword(ctx context.Context, in changeBody) (tokenPai
 		if err := m.changePassword(ctx, now.ID, hash, "change"); err != nil {
 			return reply, err
 		}
-		session, err := m.openSession(ctx, now.ID, hash)
+		session, err := m.openSession(ctx, now.ID, hash, "")
 		if err != nil {
 			return reply, err
 		}

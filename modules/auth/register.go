@@ -80,7 +80,14 @@ func (m *Module) register(ctx context.Context, in registration) (signedIn, error
 		if !added {
 			return reply, errTaken
 		}
-		if err := m.bus.Send(ctx, commands.CreateProfile{UserID: id, Name: in.Name, Email: in.Email, PushToken: in.PushToken.Value}); err != nil {
+		session, err := m.openSession(ctx, id, hash, "registered")
+		if err != nil {
+			return reply, err
+		}
+		user, err := messaging.Ask[commands.User](ctx, m.bus, commands.CreateProfile{
+			UserID: id, Name: in.Name, Email: in.Email, PushToken: in.PushToken.Value, Preferences: commands.Preferences(allowed),
+		})
+		if err != nil {
 			return reply, err
 		}
 		if err := m.bus.Send(ctx, commands.CreatePreferences{UserID: id, Email: allowed.Email, Push: allowed.Push}); err != nil {
@@ -91,31 +98,14 @@ func (m *Module) register(ctx context.Context, in registration) (signedIn, error
 		}); err != nil {
 			return reply, err
 		}
-		if err := m.record(asUser(ctx, id), entry{action: "registered", accountID: id}); err != nil {
+		if err := m.sendToken(ctx, user, emailVerification); err != nil {
 			return reply, err
 		}
-		if err := m.sendToken(ctx, id, emailVerification); err != nil {
-			return reply, err
-		}
-		session, err := m.openSession(ctx, id, hash)
-		if err != nil {
-			return reply, err
-		}
-		return m.welcome(ctx, id, session)
+		tokens, err := m.tokensFor(id, session) // before the commit: what was committed must not fail
+		return signedIn{User: user, tokenPair: tokens}, err
 	})
 	if err == nil {
 		m.knowAddress(ctx, id)
 	}
 	return reply, err
-}
-
-// welcome is the reply to a registration or login. It is made before the commit: what was committed
-// must not be answered with a failure.
-func (m *Module) welcome(ctx context.Context, accountID string, session opened) (signedIn, error) {
-	user, err := messaging.Ask[commands.User](ctx, m.bus, commands.DescribeUser{UserID: accountID})
-	if err != nil {
-		return signedIn{}, err
-	}
-	tokens, err := m.tokensFor(accountID, session)
-	return signedIn{User: user, tokenPair: tokens}, err
 }

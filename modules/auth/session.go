@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"user-service/messaging/commands"
-	"user-service/platform/identity"
 )
 
 // opened is a session with the refresh token its client gets.
@@ -48,18 +47,20 @@ var tokenText = base64.RawURLEncoding
 // has another password.
 var errNotHeld = errors.New("the account is not what was verified any more")
 
-// openSession opens one for whoever proved to have the account while proof was its password hash.
-func (m *Module) openSession(ctx context.Context, accountID, proof string) (opened, error) {
+// openSession opens one for whoever proved to have the account while proof was its password hash: action says
+// why in the audit log; none, when a line says so already.
+func (m *Module) openSession(ctx context.Context, accountID, proof, action string) (opened, error) {
 	secret := make([]byte, secretBytes)
 	_, _ = rand.Read(secret) // never fails, see its documentation
 	session := opened{id: uuid.NewString(), refreshToken: tokenText.EncodeToString(secret)}
 	var err error
-	session.at, err = m.addSession(ctx, session.id, accountID, proof, digest(secret))
+	session.at, err = m.addSession(ctx, session.id, accountID, proof, digest(secret), action)
 	return session, err
 }
 
-func (m *Module) addSession(ctx context.Context, id, accountID, proof string, token []byte) (at time.Time, err error) {
-	at, spare, err := m.store.addSession(ctx, id, accountID, proof, token, identity.ClientFrom(ctx), m.settings.RefreshLifetime, maxSessions)
+func (m *Module) addSession(ctx context.Context, id, accountID, proof string, token []byte, action string) (at time.Time, err error) {
+	why := entry{action: action, accountID: accountID, detail: detail{"session_id": id}}
+	at, spare, err := m.store.addSession(asUser(ctx, accountID), id, proof, token, why, m.settings.RefreshLifetime, maxSessions)
 	if err == nil && at.IsZero() {
 		err = errNotHeld
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"user-service/platform/correlation"
 	"user-service/platform/identity"
 	"user-service/platform/postgres"
 )
@@ -11,8 +12,9 @@ import (
 // addSession opens a session with its first refresh token, if the account is active and proof is its
 // password hash still, which stays so until the transaction ends. It gives the open sessions that the
 // account then has beyond keep, the least lately used ones, and when the session was opened: zero, when it
-// was not. One statement: every login waits for it.
-func (s store) addSession(ctx context.Context, id, accountID, proof string, token []byte, from identity.Client, lifetime time.Duration, keep int) (at time.Time, spare []string, err error) {
+// was not. why is its line in the audit log, if it has an action. One statement: every login waits for it.
+func (s store) addSession(ctx context.Context, id, proof string, token []byte, why entry, lifetime time.Duration, keep int) (at time.Time, spare []string, err error) {
+	from := identity.ClientFrom(ctx)
 	var rows []struct {
 		At    time.Time `db:"at"`
 		Spare *string   `db:"spare"`
@@ -22,12 +24,16 @@ func (s store) addSession(ctx context.Context, id, accountID, proof string, toke
 		     session AS (
 			INSERT INTO auth.sessions (id, account_id, address, user_agent, expires_at)
 			SELECT $1, id, $5, $6, now() + least(make_interval(secs => $7), make_interval(secs => $9)) FROM holder RETURNING id),
-		     token AS (INSERT INTO auth.refresh_tokens (hash, session_id) SELECT $4, id FROM session)
+		     token AS (INSERT INTO auth.refresh_tokens (hash, session_id) SELECT $4, id FROM session),
+		     audited AS (
+			INSERT INTO auth.audit_log (action, account_id, actor, address, user_agent, correlation_id, detail)
+			SELECT $10, $2, $11, $5, $6, $12, $13 FROM session WHERE $10 <> '')
 		SELECT now() AS at, older.id AS spare FROM holder LEFT JOIN LATERAL (
 			SELECT id FROM auth.sessions
 			WHERE account_id = holder.id AND revoked_at IS NULL AND expires_at > now()
 			ORDER BY last_used_at DESC, id OFFSET $8) older ON true`,
-		id, accountID, proof, token, from.Address, from.UserAgent, lifetime.Seconds(), keep-1, SessionsEnd.Seconds())
+		id, why.accountID, proof, token, from.Address, from.UserAgent, lifetime.Seconds(), keep-1, SessionsEnd.Seconds(),
+		why.action, actorOf(ctx), correlation.From(ctx).Correlation, why.detail.json())
 	for _, row := range rows {
 		at = row.At
 		if row.Spare != nil {

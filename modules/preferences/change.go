@@ -2,8 +2,6 @@ package preferences
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"user-service/messaging/commands"
 	"user-service/messaging/events"
@@ -65,13 +63,13 @@ func (r row) reply(err error) (commands.Preferences, error) {
 func (m *Module) changeAll(ctx context.Context, wishes map[string]wish) (now map[string]row, err error) {
 	now = make(map[string]row, len(wishes))
 	err = m.db.InTx(ctx, func(ctx context.Context) error {
-		rows, err := m.store.lock(ctx, slices.Collect(maps.Keys(wishes)))
+		before, err := m.store.change(ctx, wishes)
 		if err != nil {
 			return err
 		}
 		var changed []row
 		var told []events.PreferencesChanged
-		for _, r := range rows {
+		for _, r := range before {
 			if names := wishes[r.UserID].apply(&r.kept); r.IsActive && len(names) > 0 {
 				r.Version++
 				changed = append(changed, r)
@@ -81,9 +79,6 @@ func (m *Module) changeAll(ctx context.Context, wishes map[string]wish) (now map
 		}
 		if len(changed) == 0 {
 			return nil
-		}
-		if err := m.store.update(ctx, changed); err != nil {
-			return err
 		}
 		return m.tell(ctx, wishes, changed, told)
 	})

@@ -18,9 +18,9 @@ type kept struct {
 }
 
 type row struct {
-	UserID string `db:"user_id" json:"user_id"`
+	UserID string `db:"user_id"`
 	kept
-	Version int64 `db:"version" json:"version"`
+	Version int64 `db:"version"`
 }
 
 const columns = `email, push, is_active, version`
@@ -48,37 +48,40 @@ func (s store) byUser(ctx context.Context, userID string) (row, error) {
 	return s.one(ctx, `SELECT `+columns+` FROM preferences.preferences WHERE user_id = $1`, userID)
 }
 
-// lock gives the preferences of users, those there are, and keeps them until the transaction ends. It goes
-// through them in the order of their ids: two that did not could each hold what the other waits for. For
-// one of many that somebody else keeps it does not wait long, since all the others wait with it.
-func (s store) lock(ctx context.Context, users []string) (rows []row, err error) {
+// change fulfils the wishes of active users and gives what was before, of those there are, who stay locked
+// until the transaction ends. It goes through them in the order of their ids: two that did not could each
+// hold what the other waits for. For one of many that somebody else keeps it does not wait long, since all
+// the others wait with it.
+func (s store) change(ctx context.Context, wishes map[string]wish) (before []row, err error) {
 	patience := "10s"
-	if len(users) > 1 {
+	if len(wishes) > 1 {
 		patience = "1s"
 	}
-	asked, err := json.Marshal(users)
+	type given struct {
+		UserID string `json:"user_id"`
+		patch
+	}
+	asked := make([]given, 0, len(wishes))
+	for userID, w := range wishes {
+		asked = append(asked, given{userID, w.patch})
+	}
+	encoded, err := json.Marshal(asked)
 	if err != nil {
 		return nil, err
 	}
-	err = s.db.Select(ctx, &rows, `
+	err = s.db.Select(ctx, &before, `
 		WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', $2, true)),
-		asked AS MATERIALIZED (SELECT id::uuid FROM patience, json_array_elements_text($1) AS id ORDER BY id)
-		SELECT p.* FROM asked, LATERAL (
-			SELECT user_id, `+columns+` FROM preferences.preferences WHERE user_id = asked.id FOR UPDATE) AS p`, string(asked), patience)
-	return rows, err
-}
-
-// update writes rows that are locked.
-func (s store) update(ctx context.Context, rows []row) error {
-	changed, err := json.Marshal(rows)
-	if err != nil {
-		return err
-	}
-	_, err = s.db.Exec(ctx, `
-		UPDATE preferences.preferences AS p SET email = c.email, push = c.push, version = c.version, updated_at = now()
-		FROM json_to_recordset($1) AS c (user_id uuid, email boolean, push boolean, version bigint)
-		WHERE p.user_id = c.user_id`, string(changed))
-	return err
+		asked AS MATERIALIZED (
+			SELECT a.* FROM patience, json_to_recordset($1) AS a (user_id uuid, email boolean, push boolean) ORDER BY user_id),
+		before AS MATERIALIZED (
+			SELECT p.*, coalesce(asked.email, p.email) AS email_now, coalesce(asked.push, p.push) AS push_now
+			FROM asked, LATERAL (
+				SELECT user_id, `+columns+` FROM preferences.preferences WHERE user_id = asked.user_id FOR UPDATE) AS p),
+		changed AS (
+			UPDATE preferences.preferences AS p SET email = email_now, push = push_now, version = p.version + 1, updated_at = now()
+			FROM before AS b WHERE p.user_id = b.user_id AND b.is_active AND (email_now, push_now) <> (b.email, b.push))
+		SELECT user_id, `+columns+` FROM before`, string(encoded), patience)
+	return before, err
 }
 
 func (s store) setActive(ctx context.Context, userID string, active bool) (row, error) {

@@ -7,13 +7,14 @@ import (
 	"user-service/messaging/events"
 )
 
-func (m *Module) create(ctx context.Context, c *commands.CreateProfile) error {
+func (m *Module) create(ctx context.Context, c *commands.CreateProfile) (commands.User, error) {
 	if c.PushToken != nil {
 		if err := m.takeFromAll(ctx, c.UserID, *c.PushToken); err != nil {
-			return err
+			return commands.User{}, err
 		}
 	}
-	return m.store.add(ctx, c.UserID, c.Name, c.Email, c.PushToken)
+	u, err := m.store.add(ctx, c)
+	return u.view(), err
 }
 
 func (m *Module) addAll(ctx context.Context, c *commands.AddProfiles) error {
@@ -23,13 +24,6 @@ func (m *Module) addAll(ctx context.Context, c *commands.AddProfiles) error {
 func (m *Module) describe(ctx context.Context, c *commands.DescribeUser) (commands.User, error) {
 	u, err := m.read(ctx, c.UserID)
 	return u, ofNobody(err)
-}
-
-func (m *Module) userRegistered(ctx context.Context, e *events.UserRegistered) error {
-	if e.Preferences.Email && e.Preferences.Push {
-		return nil // what a new row says by itself
-	}
-	return m.store.setFirstChannels(ctx, e.UserID, e.Preferences.Email, e.Preferences.Push)
 }
 
 func (m *Module) preferencesChanged(ctx context.Context, all []*events.PreferencesChanged) error {

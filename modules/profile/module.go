@@ -7,7 +7,7 @@
 //	Handles:   CreateProfile, AddProfiles, DescribeUser, ForgetPushToken, SetStaff
 //	Sends:     DeactivateAccount
 //	Publishes: ProfileUpdated, PushTokenChanged
-//	Follows:   UserRegistered, UserDeactivated, UserReactivated, EmailVerified, PreferencesChanged
+//	Follows:   UserDeactivated, UserReactivated, EmailVerified, PreferencesChanged
 //
 // It promises that what a client wrote is what it reads next, on every instance, and that a device
 // token is only with the user who registered it last.
@@ -37,11 +37,10 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache) *Module {
 
 // Subscribe adds the module's handlers to the bus.
 func (m *Module) Subscribe() {
-	messaging.Handle(m.bus, m.create)
+	messaging.Answer(m.bus, m.create)
 	messaging.Handle(m.bus, m.addAll)
 	messaging.Answer(m.bus, m.describe)
 	messaging.Answer(m.bus, m.forgetPushToken)
-	messaging.Follow(m.bus, m.userRegistered)
 	messaging.Handle(m.bus, m.setStaff)
 	messaging.Follow(m.bus, m.userDeactivated)
 	messaging.Follow(m.bus, m.userReactivated)

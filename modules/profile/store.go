@@ -40,11 +40,13 @@ func (u user) view() commands.User {
 	}
 }
 
-func (s store) add(ctx context.Context, id, name, email string, pushToken *string) error {
-	_, err := s.db.Exec(ctx, `
-		INSERT INTO profile.users (id, name, email, push_token, push_token_at)
-		VALUES ($1, $2, $3, $4, CASE WHEN $4::text IS NOT NULL THEN now() END)`, id, name, email, pushToken)
-	return err
+func (s store) add(ctx context.Context, c *commands.CreateProfile) (user, error) {
+	var u user
+	err := s.db.Get(ctx, &u, `
+		INSERT INTO profile.users (id, name, email, push_token, push_token_at, email_allowed, push_allowed)
+		VALUES ($1, $2, $3, $4, CASE WHEN $4::text IS NOT NULL THEN now() END, $5, $6) RETURNING `+columns,
+		c.UserID, c.Name, c.Email, c.PushToken, c.Preferences.Email, c.Preferences.Push)
+	return u, err
 }
 
 func (s store) addAll(ctx context.Context, users []commands.User) error {
@@ -103,14 +105,6 @@ func (s store) setChannels(ctx context.Context, all []*events.PreferencesChanged
 		err = postgres.ErrNoRows
 	}
 	return users, err
-}
-
-// setFirstChannels leaves a row alone that says so already: it came complete.
-func (s store) setFirstChannels(ctx context.Context, id string, email, push bool) error {
-	_, err := s.db.Exec(ctx, `
-		UPDATE profile.users SET email_allowed = $2, push_allowed = $3, version = version + 1, updated_at = now()
-		WHERE id = $1 AND (email_allowed, push_allowed) <> ($2, $3)`, id, email, push)
-	return err
 }
 
 // setFlag sets is_active, email_verified or is_staff.

@@ -30,16 +30,11 @@ type changes struct {
 // Changed says that the transaction of ctx makes version of the row behind key, with this value.
 // Call it inside the transaction, once the row is changed.
 func (c *Cache) Changed(ctx context.Context, key string, version int64, value any) error {
-	made, first, err := postgres.Local[changes](ctx, c)
+	made, err := postgres.Local[changes](ctx, c)
 	if err != nil {
 		return err
 	}
 	made.entries = append(made.entries, entry{key, version, value})
-	if first {
-		if err := postgres.AfterCommit(ctx, func(ctx context.Context) { c.forward(ctx, made) }); err != nil {
-			return err
-		}
-	}
 	if len(made.entries) > made.announced+1 {
 		return nil // will be announced with the one before it
 	}
@@ -48,6 +43,11 @@ func (c *Cache) Changed(ctx context.Context, key string, version int64, value an
 
 // announce runs inside the transaction: when Redis cannot be told, the epoch is raised with it.
 func (c *Cache) announce(ctx context.Context, made *changes) error {
+	if made.announced == 0 { // only now, so that what others do after the commit need not wait for Redis
+		if err := postgres.AfterCommit(ctx, func(ctx context.Context) { c.forward(ctx, made) }); err != nil {
+			return err
+		}
+	}
 	waiting := made.entries[made.announced:]
 	made.announced = len(made.entries)
 	if made.raised {

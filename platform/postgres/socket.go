@@ -17,7 +17,10 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	if socket, ok := ctx.Value(socketKey{}).(*net.Conn); ok {
 		*socket = conn
 	}
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	return &beginLater{Conn: conn}, nil
 }
 
 // DialTimeout implements pq.Dialer, which would call it if there were no DialContext.

@@ -76,22 +76,21 @@ func AfterCommit(ctx context.Context, fn func(context.Context)) error {
 	return nil
 }
 
-// Local gives the value that lives under key as long as the transaction of ctx, and says whether
-// this call made it (as the zero T).
-func Local[T any](ctx context.Context, key any) (value *T, made bool, err error) {
+// Local gives the value that lives under key as long as the transaction of ctx: at first the zero T.
+func Local[T any](ctx context.Context, key any) (*T, error) {
 	t := current(ctx)
 	if t == nil {
-		return nil, false, ErrNoTransaction
+		return nil, ErrNoTransaction
 	}
 	if held, ok := t.locals[key].(*T); ok {
-		return held, false, nil
+		return held, nil
 	}
 	if t.locals == nil {
 		t.locals = map[any]any{}
 	}
-	value = new(T)
+	value := new(T)
 	t.locals[key] = value
-	return value, true, nil
+	return value, nil
 }
 
 // InTransaction reports whether ctx carries a transaction.
