@@ -36,15 +36,16 @@ type lane struct {
 
 // take deletes a batch, unless somebody else is at it: the rows are back when the transaction is
 // not committed. The commit need not reach the disk: should the database crash, the batch is carried
-// once more.
+// once more. It looks one row further, to know whether there is more.
 func (l lane) take() string {
 	return `
 	WITH leader AS MATERIALIZED (
-		SELECT pg_try_advisory_xact_lock($2) AS leads, set_config('synchronous_commit', 'off', true))
-	DELETE FROM messaging.outbox WHERE position IN (
-		SELECT position FROM messaging.outbox WHERE (SELECT leads FROM leader) AND ` + l.rows + ` ORDER BY position LIMIT $1)
+		SELECT pg_try_advisory_xact_lock($2) AS leads, set_config('synchronous_commit', 'off', true)),
+	next AS MATERIALIZED (
+		SELECT position FROM messaging.outbox WHERE (SELECT leads FROM leader) AND ` + l.rows + ` ORDER BY position LIMIT $1 + 1)
+	DELETE FROM messaging.outbox WHERE position = ANY (ARRAY(SELECT position FROM next ORDER BY position LIMIT $1))
 	RETURNING position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at,
-		extract(epoch FROM clock_timestamp() - created_at) AS waited`
+		extract(epoch FROM clock_timestamp() - created_at) AS waited, (SELECT count(*) FROM next) > $1 AS more`
 }
 
 var (
@@ -89,6 +90,7 @@ type outboxRow struct {
 	Data          json.RawMessage `db:"data"`
 	CreatedAt     time.Time       `db:"created_at"`
 	Waited        float64         `db:"waited"` // seconds until it was taken, by the database's clock alone
+	More          bool            `db:"more"`   // rows wait behind its batch
 }
 
 func (r outboxRow) headers() amqp.Table {
@@ -113,14 +115,14 @@ func (s *outboxSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *mes
 		defer close(out)
 		// Without the broker no transaction is opened: it would have to wait, and hold up vacuum.
 		for s.conn.wait(ctx) == nil {
-			n, err := s.carry(ctx, out)
+			more, err := s.carry(ctx, out)
 			switch {
 			case errors.Is(err, errNotMyTurn):
 				s.rest(ctx, relayTurn, nil)
 			case err != nil && !errors.Is(err, errStopping):
 				s.log.Warn("outbox not carried, trying again", "error", err)
 				s.rest(ctx, relayPause, nil)
-			case n < s.lane.batch:
+			case !more:
 				s.rest(ctx, relayPoll, s.wake)
 			}
 		}
@@ -151,7 +153,7 @@ var (
 )
 
 // carry hands one batch out and waits for its fate.
-func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Message) (n int, err error) {
+func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Message) (more bool, err error) {
 	// A batch under way is finished also when the subscription ends.
 	err = s.db.InTx(context.WithoutCancel(ctx), func(tx context.Context) error {
 		var rows []outboxRow
@@ -159,9 +161,10 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 			return fmt.Errorf("take a batch: %w", err)
 		}
 		taken := time.Now()
-		if n = len(rows); n == 0 {
+		if len(rows) == 0 {
 			return s.checkTurn(tx)
 		}
+		more = rows[0].More
 		slices.SortFunc(rows, func(a, b outboxRow) int { return cmp.Compare(a.Position, b.Position) })
 		msg := message.NewMessage(rows[0].ID.String(), nil)
 		msg.SetContext(context.WithValue(context.WithoutCancel(ctx), batchKey{}, rows))
@@ -180,7 +183,7 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 			return errNotCarried
 		}
 	})
-	return n, err
+	return more, err
 }
 
 // checkTurn says why there was nothing to take. Who leads gets the lock as often as it asks.
