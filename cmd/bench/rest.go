@@ -108,7 +108,7 @@ func loginOf(u user) []byte {
 	return request("POST", loginPath, "", fmt.Sprintf(`{"email":%q,"password":%q}`, u.email, password))
 }
 
-// script gives the request of each turn of a connection.
+// script gives the request of each turn of a connection, nil when that is all.
 type script func(turn int) []byte
 
 func inTurn(requests ...[]byte) script {
@@ -156,7 +156,11 @@ func send(ctx context.Context, address string, requests script, turn *int, until
 	_ = conn.SetDeadline(until.Add(10 * time.Second)) // of a connection that is open
 	in := bufio.NewReader(conn)
 	for sent := time.Now(); sent.Before(until) && ctx.Err() == nil; {
-		if _, err := conn.Write(requests(*turn)); err != nil {
+		next := requests(*turn)
+		if next == nil {
+			break
+		}
+		if _, err := conn.Write(next); err != nil {
 			return latencies, err
 		}
 		if err := skipReply(in); err != nil {
