@@ -30,8 +30,8 @@ const (
 
 var errTooCommon = fault.Fields{"search": {"Finds too many users to show this part of them. Search for more, or order otherwise."}}.Err()
 
-// list gives a page of the users that q looks for, and how many there are: counted up to reach, and
-// estimated beyond.
+// list gives a page of the users that q looks for, and how many there are: counted as far as that is
+// quick, and estimated beyond.
 func (s store) list(ctx context.Context, q listQuery) (page []user, total int, estimated bool, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		// Planned for these values and no others: few and many are found in different ways.
@@ -42,25 +42,63 @@ func (s store) list(ctx context.Context, q listQuery) (page []user, total int, e
 		if err != nil {
 			return err
 		}
-		if total, estimated, err = s.howMany(ctx, args); err != nil {
+		estimate, err := s.estimate(ctx, args)
+		if err != nil {
 			return err
 		}
-		order := ` ORDER BY ` + q.orderBy()
-		from := `profile.users WHERE ` + flagged + ` AND ` + named
-		switch { // a subquery with OFFSET or LIMIT is done as it is written
-		case total <= sortable:
-			from = `(SELECT * FROM ` + from + ` OFFSET 0) AS few`
-		case q.Search != "":
-			from = fmt.Sprintf(`(SELECT * FROM profile.users WHERE %s %s LIMIT %d) AS next WHERE %s`, flagged, order, walk, named)
+		if estimate <= reach {
+			if page, total, err = s.fewOf(ctx, q, args, reach); err != nil || total <= reach {
+				return err
+			}
+			total, estimated = max(estimate, total), true
+		} else if total, estimated, err = s.howMany(ctx, args, estimate); err != nil {
+			return err
 		}
-		err = s.db.Select(ctx, &page, `SELECT `+columns+` FROM `+from+order+` LIMIT $6 OFFSET $7`,
-			append(args, q.Page.Limit, q.Page.Offset())...)
-		if err == nil && total > sortable && q.Search != "" && len(page) < q.Page.Limit {
-			return errTooCommon
+		if total <= sortable {
+			page, _, err = s.fewOf(ctx, q, args, sortable)
+		} else {
+			page, err = s.manyOf(ctx, q, args)
 		}
 		return err
 	})
 	return page, total, estimated, err
+}
+
+// fewOf sorts and counts those that are found, so that the words are looked for once. Of more than most it
+// takes one more than that, whichever.
+func (s store) fewOf(ctx context.Context, q listQuery, args []any, most int) (page []user, total int, err error) {
+	// A subquery with LIMIT is done as it is written.
+	found := fmt.Sprintf(`(SELECT * FROM profile.users WHERE %s AND %s LIMIT %d) AS few`, flagged, named, most+1)
+	var rows []struct {
+		user
+		Total int `db:"total"`
+	}
+	if err := s.db.Select(ctx, &rows, `SELECT `+columns+`, count(*) OVER () AS total FROM `+found+` ORDER BY `+q.orderBy()+` LIMIT $6 OFFSET $7`,
+		append(args, q.Page.Limit, q.Page.Offset())...); err != nil {
+		return nil, 0, err
+	}
+	for _, r := range rows {
+		page, total = append(page, r.user), r.Total
+	}
+	if len(rows) == 0 && q.Page.Offset() > 0 { // a page behind the last one
+		err = s.db.Get(ctx, &total, `SELECT count(*) FROM `+found, args...)
+	}
+	return page, total, err
+}
+
+// manyOf goes along an index in the wanted order, that has some of very many everywhere.
+func (s store) manyOf(ctx context.Context, q listQuery, args []any) (page []user, err error) {
+	order := ` ORDER BY ` + q.orderBy()
+	from := `profile.users WHERE ` + flagged + ` AND ` + named
+	if q.Search != "" {
+		from = fmt.Sprintf(`(SELECT * FROM profile.users WHERE %s %s LIMIT %d) AS next WHERE %s`, flagged, order, walk, named)
+	}
+	err = s.db.Select(ctx, &page, `SELECT `+columns+` FROM `+from+order+` LIMIT $6 OFFSET $7`,
+		append(args, q.Page.Limit, q.Page.Offset())...)
+	if err == nil && q.Search != "" && len(page) < q.Page.Limit {
+		err = errTooCommon
+	}
+	return page, err
 }
 
 // found are the arguments of sought. The words are a statement of their own: the planner judges only
@@ -76,11 +114,11 @@ func (s store) found(ctx context.Context, q listQuery) ([]any, error) {
 	return []any{q.Active, q.Verified, search.First, search.Beyond, search.Words}, err
 }
 
-// howMany counts as far as reach, and asks the planner beyond.
-func (s store) howMany(ctx context.Context, args []any) (total int, estimated bool, err error) {
+// estimate is how many the planner thinks there are.
+func (s store) estimate(ctx context.Context, args []any) (int, error) {
 	var plan []byte
 	if err := s.db.Get(ctx, &plan, `EXPLAIN (FORMAT JSON) SELECT FROM profile.users WHERE `+flagged+` AND `+named, args...); err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	var plans []struct {
 		Plan struct {
@@ -88,9 +126,13 @@ func (s store) howMany(ctx context.Context, args []any) (total int, estimated bo
 		}
 	}
 	if err := json.Unmarshal(plan, &plans); err != nil || len(plans) != 1 {
-		return 0, false, fmt.Errorf("read the plan of a list: %w", err)
+		return 0, fmt.Errorf("read the plan of a list: %w", err)
 	}
-	estimate := plans[0].Plan.Rows
+	return plans[0].Plan.Rows, nil
+}
+
+// howMany counts as far as reach, and believes the estimate beyond.
+func (s store) howMany(ctx context.Context, args []any, estimate int) (total int, estimated bool, err error) {
 	if estimate >= clearlyMany {
 		return estimate, true, nil
 	}
