@@ -21,8 +21,8 @@ type beginLater struct {
 
 // Messages of the protocol, version 3: https://www.postgresql.org/docs/current/protocol-message-formats.html
 var (
-	beginOfPq = []byte("Q\x00\x00\x00\x15BEGIN READ WRITE\x00")                   // Query, as lib/pq sends it
-	beginSent = []byte("Q\x00\x00\x00\x0aBEGIN\x00")                              // the default is the same, and costs less
+	beginOfPq = []byte("Q\x00\x00\x00\x15BEGIN READ WRITE\x00")                  // Query, as lib/pq sends it
+	beginSent = []byte("Q\x00\x00\x00\x0aBEGIN\x00")                             // the default is the same, and costs less
 	begun     = []byte("C\x00\x00\x00\x0aBEGIN\x00" + "Z\x00\x00\x00\x05" + "T") // CommandComplete, ReadyForQuery
 )
 
