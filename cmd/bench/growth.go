@@ -93,7 +93,7 @@ func (w *world) measureSize(ctx context.Context, size int, staff user, length ti
 // anyUsers are some of all there are, with tokens as the service that was there before would have issued
 // them: nobody has signed in.
 func (w *world) anyUsers(ctx context.Context) []user {
-	rows := must(w.db.QueryContext(ctx, "SELECT id FROM profile.users ORDER BY random() LIMIT $1", met))
+	rows := must(w.db.QueryContext(ctx, "SELECT id FROM profile.users ORDER BY random() LIMIT $1", met)) //nolint:rowserrcheck // check, below
 	defer func() { _ = rows.Close() }()
 	var users []user
 	for rows.Next() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"slices"
 )
 
 // beginLater is a connection to the server that sends a BEGIN together with the statement after it: lib/pq
@@ -36,7 +37,7 @@ func (c *beginLater) Write(b []byte) (int, error) {
 		return c.Conn.Write(b)
 	}
 	c.held, c.owed = false, true
-	n, err := c.Conn.Write(append(beginSent[:len(beginSent):len(beginSent)], b...))
+	n, err := c.Conn.Write(slices.Concat(beginSent, b))
 	return max(n-len(beginSent), 0), err
 }
 

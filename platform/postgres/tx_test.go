@@ -153,6 +153,32 @@ func TestClientWhoLeavesBeforeTheCommitUndoesIt(t *testing.T) {
 	require.Empty(t, names(t, db))
 }
 
+// TestTransactionBeginsWithItsFirstStatement fails when the driver begins one in other words than
+// beginLater knows.
+func TestTransactionBeginsWithItsFirstStatement(t *testing.T) {
+	t.Parallel()
+	database := newDatabase(t)
+	db, other := open(t, database, 1), open(t, database, 1)
+	var pid int
+	require.NoError(t, db.Get(t.Context(), &pid, `SELECT pg_backend_pid()`))
+	state := func() (state string) {
+		require.NoError(t, other.Get(t.Context(), &state, `SELECT state FROM pg_stat_activity WHERE pid = $1`, pid))
+		return state
+	}
+	for _, end := range []error{nil, errRefused} {
+		require.ErrorIs(t, db.InTx(t.Context(), func(ctx context.Context) error {
+			require.Equal(t, "idle", state())
+			require.NoError(t, add(ctx, db, 1, "one"))
+			require.Equal(t, "idle in transaction", state())
+			require.Empty(t, names(t, other))
+			return end
+		}), end)
+		require.Equal(t, "idle", state())
+		run(t, db, `DELETE FROM things`)
+		require.ErrorIs(t, db.InTx(t.Context(), func(context.Context) error { return end }), end, "without a statement")
+	}
+}
+
 func TestLocalLivesAsLongAsItsTransaction(t *testing.T) {
 	t.Parallel()
 	db := open(t, newDatabase(t), 1)
