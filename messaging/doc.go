@@ -27,7 +27,8 @@
 //
 // Each event has a sequence without gaps per user and source, which is also what keeps them in
 // order: to take the next number a transaction locks it until it commits. Many events of one transaction
-// are published Together, which takes their numbers in one order for all and writes them at once.
+// are published Together, which tells them to their followers at once, takes their numbers in one order for all
+// and writes them by one statement.
 //
 // # RabbitMQ
 //

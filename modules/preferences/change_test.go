@@ -152,6 +152,8 @@ func TestWishesOfOneBatchAreJudgedEachForItself(t *testing.T) {
 	require.ErrorIs(t, err, identity.ErrTokenInvalid, "of a user there is not")
 }
 
+// TestUserWhomSomebodyKeepsLockedHoldsUpNoOther has one be in a batch with others, and then come again and
+// again while somebody else comes once.
 func TestUserWhomSomebodyKeepsLockedHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	m := newInstance(t, servertest.Database(t, migrations.Files))
@@ -161,7 +163,8 @@ func TestUserWhomSomebodyKeepsLockedHoldsUpNoOther(t *testing.T) {
 	require.NoError(t, m.db.InTx(t.Context(), func(ctx context.Context) error {
 		_, err := m.db.Exec(ctx, `SELECT FROM preferences.preferences WHERE user_id = $1 FOR UPDATE`, locked)
 		require.NoError(t, err)
-		stuck.Go(func() error { _, err := held.Do(t.Context(), locked, wishOf("email", false)); return err })
+		insist := func() { _, _ = held.Do(t.Context(), locked, wishOf("email", false)) }
+		stuck.Go(func() error { insist(); return nil })
 		for range 5 {
 			user := m.newUser(t)
 			others.Go(func() error { _, err := held.Do(t.Context(), user, wishOf("email", false)); return err })
@@ -170,7 +173,19 @@ func TestUserWhomSomebodyKeepsLockedHoldsUpNoOther(t *testing.T) {
 		begun := time.Now()
 		require.NoError(t, others.Wait(), "although the lock is still held")
 		require.Less(t, time.Since(begun), batch.Within, "the batch did not wait for it")
+
+		for range 8 {
+			stuck.Go(func() error { insist(); return nil })
+		}
+		servertest.Eventually(t, func() bool { return held.Waiting() > 0 }, "some come again")
+		begun = time.Now()
+		_, err = held.Do(t.Context(), m.newUser(t), wishOf("email", false))
+		require.NoError(t, err)
+		require.Less(t, time.Since(begun), batch.Within, "they wait one after the other, and nobody for them")
 		return nil
 	}))
-	require.NoError(t, stuck.Wait(), "it waited for the lock by itself")
+	require.NoError(t, stuck.Wait())
+	now, err := held.Do(t.Context(), locked, wishOf("email", false))
+	require.NoError(t, err)
+	require.False(t, now.Email)
 }

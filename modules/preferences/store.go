@@ -50,13 +50,9 @@ func (s store) byUser(ctx context.Context, userID string) (row, error) {
 
 // change fulfils the wishes of active users and gives what was before, of those there are, who stay locked
 // until the transaction ends. It goes through them in the order of their ids: two that did not could each
-// hold what the other waits for. For one of many that somebody else keeps it does not wait long, since all
-// the others wait with it.
+// hold what the other waits for. For a row that somebody else keeps it does not wait long: others may wait
+// with it.
 func (s store) change(ctx context.Context, wishes map[string]wish) (before []row, err error) {
-	patience := "10s"
-	if len(wishes) > 1 {
-		patience = "1s"
-	}
 	type given struct {
 		UserID string `json:"user_id"`
 		patch
@@ -70,7 +66,7 @@ func (s store) change(ctx context.Context, wishes map[string]wish) (before []row
 		return nil, err
 	}
 	err = s.db.Select(ctx, &before, `
-		WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', $2, true)),
+		WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', '1s', true)),
 		asked AS MATERIALIZED (
 			SELECT a.* FROM patience, json_to_recordset($1) AS a (user_id uuid, email boolean, push boolean) ORDER BY user_id),
 		before AS MATERIALIZED (
@@ -80,7 +76,7 @@ func (s store) change(ctx context.Context, wishes map[string]wish) (before []row
 		changed AS (
 			UPDATE preferences.preferences AS p SET email = email_now, push = push_now, version = p.version + 1, updated_at = now()
 			FROM before AS b WHERE p.user_id = b.user_id AND b.is_active AND (email_now, push_now) <> (b.email, b.push))
-		SELECT user_id, `+columns+` FROM before`, string(encoded), patience)
+		SELECT user_id, `+columns+` FROM before`, string(encoded))
 	return before, err
 }
 

@@ -54,11 +54,13 @@ func (s store) list(ctx context.Context, q listQuery) (page []user, total int, e
 		} else if total, estimated, err = s.howMany(ctx, args, estimate); err != nil {
 			return err
 		}
-		if total <= sortable {
-			page, _, err = s.fewOf(ctx, q, args, sortable)
-		} else {
-			page, err = s.manyOf(ctx, q, args)
+		if total <= sortable { // as far as it is known
+			var n int
+			if page, n, err = s.fewOf(ctx, q, args, sortable); err != nil || n <= sortable {
+				return err
+			}
 		}
+		page, err = s.manyOf(ctx, q, args)
 		return err
 	})
 	return page, total, estimated, err

@@ -13,16 +13,20 @@ import (
 // way the next batch gathers, so that it is the larger the more there is to do.
 type Group[T any] struct {
 	run   func([]T)
-	limit int // of runs at once
+	key   func(T) string // nil: no item is in the way of another
+	limit int            // of runs at once
 
 	mu      sync.Mutex
 	waiting []*place[T]
 	running int
+	busy    map[string]bool // keys of items that are being run
 }
 
 // place is an item's in a batch.
 type place[T any] struct {
+	ctx  context.Context
 	item T
+	key  string
 	done chan struct{} // closed when it has been run
 	err  error
 }
@@ -32,9 +36,13 @@ type place[T any] struct {
 func New[T any](limit int, run func(items []T)) *Group[T] { return &Group[T]{run: run, limit: limit} }
 
 // Do returns when item has been run: what came of it is in the item. The error is that of ctx when it
-// ends first, and then item is run all the same; or says that run panicked.
+// ends first: then item is not run any more, unless its run was under way, which goes on. Or it says that
+// run panicked.
 func (g *Group[T]) Do(ctx context.Context, item T) error {
-	mine := &place[T]{item: item, done: make(chan struct{})}
+	mine := &place[T]{ctx: ctx, item: item, done: make(chan struct{})}
+	if g.key != nil {
+		mine.key = g.key(item)
+	}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, mine)
 	if g.running < g.limit {
@@ -57,21 +65,46 @@ func (g *Group[T]) Waiting() int {
 	return len(g.waiting)
 }
 
-// work runs batches for as long as somebody waits.
+// work runs batches for as long as somebody waits whose key is free. Who waits for a key is taken by the
+// run that frees it.
 func (g *Group[T]) work() {
-	for {
-		g.mu.Lock()
-		batch := g.waiting
-		g.waiting = nil
-		if len(batch) == 0 {
-			g.running--
-		}
-		g.mu.Unlock()
-		if len(batch) == 0 {
-			return
-		}
+	for batch := g.next(nil); len(batch) > 0; batch = g.next(batch) {
 		g.runAll(batch)
 	}
+}
+
+// next frees the keys of the batch before, and takes all who wait: of a key the first one.
+func (g *Group[T]) next(before []*place[T]) (batch []*place[T]) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range before {
+		delete(g.busy, p.key)
+	}
+	var later []*place[T]
+	for _, p := range g.waiting {
+		switch {
+		case p.ctx.Err() != nil: // nobody waits for it any more
+		case g.key != nil && g.busy[p.key]:
+			later = append(later, p)
+		default:
+			batch = append(batch, p)
+			if g.key != nil {
+				g.take(p.key)
+			}
+		}
+	}
+	g.waiting = later
+	if len(batch) == 0 {
+		g.running--
+	}
+	return batch
+}
+
+func (g *Group[T]) take(key string) {
+	if g.busy == nil {
+		g.busy = map[string]bool{}
+	}
+	g.busy[key] = true
 }
 
 func (g *Group[T]) runAll(batch []*place[T]) {

@@ -7,7 +7,9 @@ import (
 	"user-service/platform/telemetry"
 )
 
-// Keyed has written together what is asked for at the same time, each under its key.
+// Keyed has written together what is asked for at the same time, each under its key. What is asked for
+// under a key that is being written waits: a statement touches no row twice, and it must see what became
+// of the one before.
 type Keyed[Asked, Answer any] struct {
 	name  string // of the span each of them has
 	write Write[Asked, Answer]
@@ -24,7 +26,6 @@ type asked[Asked, Answer any] struct {
 	asked  Asked
 	answer Answer
 	err    error
-	done   bool // written, or not: answer and err say so
 	alone  bool // in the batch
 }
 
@@ -40,51 +41,40 @@ const Within = 5 * time.Second
 func NewKeyed[Asked, Answer any](name string, write Write[Asked, Answer]) *Keyed[Asked, Answer] {
 	k := &Keyed[Asked, Answer]{name: name, write: write}
 	k.group = New(AtOnce, k.writeAll)
+	k.group.key = func(a *asked[Asked, Answer]) string { return a.key }
 	return k
 }
 
-// Do returns when what is asked is written, or cannot be. What cannot be written fails nobody else: after
-// a batch that failed each one writes for himself.
+// Do returns when what is asked is written, or cannot be, or ctx has ended. What cannot be written fails
+// nobody else: after a batch that failed each one writes for himself.
 func (k *Keyed[Asked, Answer]) Do(ctx context.Context, key string, what Asked) (answer Answer, err error) {
 	ctx, span := telemetry.Child(ctx, telemetry.Client, k.name)
 	defer func() { span.End(err != nil) }()
 	mine := &asked[Asked, Answer]{ctx: ctx, key: key, asked: what}
-	_ = k.group.Do(context.WithoutCancel(ctx), mine) // who made it panic does so again, below
-	if mine.done && (mine.err == nil || mine.alone) {
+	err = k.group.Do(ctx, mine)
+	if ctx.Err() != nil && err != nil {
+		return answer, err // mine may be written just now
+	}
+	if err == nil && (mine.err == nil || mine.alone) {
 		return mine.answer, mine.err
 	}
-	answers, err := k.write(ctx, map[string]Asked{key: what})
+	answers, err := k.write(ctx, map[string]Asked{key: what}) // who made it panic does so again
 	return answers[key], err
 }
 
 // Waiting is how many wait for a batch.
 func (k *Keyed[Asked, Answer]) Waiting() int { return k.group.Waiting() }
 
-// writeAll writes one batch after another until no key comes twice in any: a statement touches no row
-// twice, and who comes later must see what became of the first.
+// writeAll writes in the trace of the first, and for longer than its ctx may last.
 func (k *Keyed[Asked, Answer]) writeAll(all []*asked[Asked, Answer]) {
-	for len(all) > 0 {
-		batch := make(map[string]Asked, len(all))
-		var now, later []*asked[Asked, Answer]
-		for _, a := range all {
-			if _, taken := batch[a.key]; taken {
-				later = append(later, a)
-				continue
-			}
-			batch[a.key] = a.asked
-			now = append(now, a)
-		}
-		answers, err := k.writeFor(now[0].ctx, batch)
-		for _, a := range now {
-			a.answer, a.err, a.done, a.alone = answers[a.key], err, true, len(now) == 1
-		}
-		all = later
-	}
-}
-
-// writeFor writes in the trace of ctx, and for longer than it may last.
-func (k *Keyed[Asked, Answer]) writeFor(ctx context.Context, batch map[string]Asked) (map[string]Answer, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Within)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(all[0].ctx), Within)
 	defer cancel()
-	return k.write(ctx, batch)
+	batch := make(map[string]Asked, len(all))
+	for _, a := range all {
+		batch[a.key] = a.asked
+	}
+	answers, err := k.write(ctx, batch)
+	for _, a := range all {
+		a.answer, a.err, a.alone = answers[a.key], err, len(all) == 1
+	}
 }

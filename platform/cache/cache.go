@@ -133,12 +133,12 @@ func (c *Cache) held(ctx context.Context, ns *namespace, key string, of reflect.
 	}
 	asked := &get{key: ns.prefix + key}
 	err := c.gets.Do(ctx, asked)
-	if err == nil {
+	if err == nil { // else it may be read just now
 		err = asked.err
+		value, found = asked.of(of)
 	}
 	c.leave(ctx, ns, err)
-	value, found = asked.of(of)
-	if err != nil || !found || time.Since(ns.learned) > believeFor {
+	if !found || time.Since(ns.learned) > believeFor {
 		c.reads.WithLabelValues("miss").Inc()
 		return nil, false
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Redis answers within a millisecond or is of no use as a cache. A write is more patient: to tell the
+// Redis answers within a millisecond or is of no use as a cache: who comes while an exchange is stalled waits
+// for that and for the own. A write is more patient: to tell the
 // others by the epoch instead takes them longer to hear.
 const (
 	dialTimeout = 500 * time.Millisecond

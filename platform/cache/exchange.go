@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,13 +35,26 @@ func (c *Cache) getAll(asked []*get) {
 	for i, g := range asked {
 		answers[i] = pipe.Get(ctx, g.key)
 	}
-	_, _ = pipe.Exec(ctx) // each answer has its own error
+	cmds, err := pipe.Exec(ctx)
+	failed := unanswered(cmds, err)
 	for i, g := range asked {
 		g.held, g.err = answers[i].Bytes()
 		if errors.Is(g.err, redis.Nil) {
 			g.err = nil
 		}
+		g.err = cmp.Or(g.err, failed)
 	}
+}
+
+// unanswered is the fault of an exchange that did not take place, which go-redis tells by itself alone where
+// the server refused the connection: because of the password, say, or while it loads its data.
+func unanswered(cmds []redis.Cmder, err error) error {
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
+			return nil // err is one of them
+		}
+	}
+	return err
 }
 
 // of is the JSON that is held, when it is of this type.
@@ -133,10 +147,11 @@ func (c *Cache) putAllBy(ctx context.Context, eval evaluate, asked [][]put) (lac
 			answers = append(answers, eval(ctx, pipe, []string{p.key}, p.args...))
 		}
 	}
-	_, _ = pipe.Exec(ctx) // each answer has its own error
+	cmds, err := pipe.Exec(ctx)
+	failed := unanswered(cmds, err)
 	for _, puts := range asked {
 		for i := range puts {
-			puts[i].err = answers[0].Err()
+			puts[i].err = cmp.Or(answers[0].Err(), failed)
 			lacked = lacked || redis.HasErrorPrefix(puts[i].err, "NOSCRIPT")
 			answers = answers[1:]
 		}

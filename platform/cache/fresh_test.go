@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 
@@ -253,4 +254,27 @@ func TestDamagedValueIsReadAnewAndMended(t *testing.T) {
 		}
 		require.NoError(t, w.redis.Del(t.Context(), name).Err())
 	}
+}
+
+// TestReaderWhoLeavesDisturbsNobody: what was asked for is read all the same.
+func TestReaderWhoLeavesDisturbsNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.instance(t)
+	key := w.add(t, "text")
+	a.misses(t, key)
+	var readers sync.WaitGroup
+	for range 8 {
+		readers.Go(func() {
+			for n := range 300 {
+				ctx, leave := context.WithTimeout(t.Context(), time.Duration(n)*time.Microsecond)
+				r, err := Read(ctx, a.Cache, key, func(context.Context) (row, int64, error) { return row{"text", 1}, 1, nil })
+				leave()
+				if err != nil || r.Text != "text" {
+					t.Errorf("%v, %v", r, err)
+				}
+			}
+		})
+	}
+	readers.Wait()
 }

@@ -1,8 +1,13 @@
 package cache
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -293,4 +298,42 @@ func TestClientWhoLeavesAfterTheCommitDoesNotStopTheWriteForward(t *testing.T) {
 		return a.change(ctx, key, "new")
 	}))
 	require.Equal(t, "new", a.hits(t, key).Text)
+}
+
+// TestServerThatLetsNobodyInIsNoSuccess: go-redis then tells the fault of the whole exchange, and none of each
+// command.
+func TestServerThatLetsNobodyInIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, refusal := range []string{"NOAUTH Authentication required.", "LOADING Redis is loading the dataset in memory", "ERR max number of clients reached"} {
+		c := New(dial(t, "redis://:password@"+refusing(t, refusal)), w.db, valuesLive, slog.New(slog.DiscardHandler))
+		require.Error(t, c.put(t.Context(), []entry{{"key", 1, nil}}, valuesLive, callTimeout), refusal)
+		asked := &get{key: "key"}
+		require.NoError(t, c.gets.Do(t.Context(), asked))
+		require.Error(t, asked.err, refusal)
+	}
+}
+
+// refusing is a server that answers every command so.
+func refusing(t *testing.T, refusal string) (address string) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				for lines := bufio.NewScanner(conn); lines.Scan(); {
+					if strings.HasPrefix(lines.Text(), "*") { // begins a command
+						_, _ = fmt.Fprintf(conn, "-%s\r\n", refusal)
+					}
+				}
+			}()
+		}
+	}()
+	return listener.Addr().String()
 }

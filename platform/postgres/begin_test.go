@@ -17,8 +17,14 @@ func begunLater(t *testing.T) (conn *beginLater, server net.Conn) {
 	n, err := conn.Write(beginOfPq)
 	require.NoError(t, err)
 	require.Equal(t, len(beginOfPq), n)
-	require.Equal(t, string(begun), read(t, conn, len(begun)))
+	requireBegun(t, conn)
 	return conn, server
+}
+
+func requireBegun(t *testing.T, conn *beginLater) {
+	t.Helper()
+	want := string(begun) + string(ready)
+	require.Equal(t, want, read(t, conn, len(want)))
 }
 
 func read(t *testing.T, from io.Reader, n int) string {
@@ -41,37 +47,89 @@ func exchange(t *testing.T, conn, server net.Conn, statement, received, answer s
 	}()
 	require.Equal(t, received, read(t, server, len(received)))
 	<-done
-	go func() { _, _ = server.Write([]byte(answer)) }()
+	if answer != "" {
+		go func() { _, _ = server.Write([]byte(answer)) }()
+	}
 }
+
+// Answers of the server, and what it says at any time.
+const (
+	answer  = "2\x00\x00\x00\x04" + "C\x00\x00\x00\x0dSELECT 1\x00" + "Z\x00\x00\x00\x05T"
+	setting = "S\x00\x00\x00\x12TimeZone\x00UTC\x00\x00"
+	failure = "E\x00\x00\x00\x0fC57014\x00text\x00" + "Z\x00\x00\x00\x05I"
+)
+
+var (
+	asPart  = string(parseComplete) + string(bindComplete) + string(begun)
+	asWhole = asPart + string(ready)
+)
 
 func TestBeginIsSentWithTheStatementAfterItAndItsAnswerLeftOut(t *testing.T) {
 	t.Parallel()
 	conn, server := begunLater(t)
-	exchange(t, conn, server, "first", string(beginSent)+"first", string(begun)+"answer")
-	require.Equal(t, "answer", read(t, conn, 6))
-	exchange(t, conn, server, "second", "second", "another")
-	require.Equal(t, "another", read(t, conn, 7))
+	exchange(t, conn, server, "Bound", string(beginAsPart)+"Bound", asPart+answer)
+	require.Equal(t, answer, read(t, conn, len(answer)))
+	exchange(t, conn, server, "second", "second", answer)
+	require.Equal(t, answer, read(t, conn, len(answer)))
 	_, err := conn.Write(beginOfPq) // the next transaction
 	require.NoError(t, err)
-	require.Equal(t, string(begun), read(t, conn, len(begun)))
-	exchange(t, conn, server, "third", string(beginSent)+"third", string(begun)+"last")
-	require.Equal(t, "last", read(t, conn, 4))
+	requireBegun(t, conn)
+	exchange(t, conn, server, "Query", string(beginAsPart)+string(syncNow)+"Query", asWhole+answer)
+	require.Equal(t, answer, read(t, conn, len(answer)))
 }
 
-func TestUnexpectedAnswerToABeginIsPassedOn(t *testing.T) {
+func TestAnswerThatComesInPartsIsLeftOutToo(t *testing.T) {
 	t.Parallel()
 	conn, server := begunLater(t)
-	refusal := "E: the database system is shutting down"
-	exchange(t, conn, server, "first", string(beginSent)+"first", refusal)
-	require.Equal(t, refusal, read(t, conn, len(refusal)))
+	exchange(t, conn, server, "Bound", string(beginAsPart)+"Bound", "")
+	go func() {
+		for _, b := range []byte(asPart + answer) {
+			_, _ = server.Write([]byte{b})
+		}
+	}()
+	require.Equal(t, answer, read(t, conn, len(answer)))
+}
+
+// TestWhatTheServerSaysAtAnyTimeIsPassedOn is about a setting that was changed: it is told before the next
+// ReadyForQuery.
+func TestWhatTheServerSaysAtAnyTimeIsPassedOn(t *testing.T) {
+	t.Parallel()
+	conn, server := begunLater(t)
+	exchange(t, conn, server, "Query", string(beginAsPart)+string(syncNow)+"Query", asPart+setting+string(ready)+answer)
+	require.Equal(t, setting+answer, read(t, conn, len(setting+answer)))
+}
+
+func TestBeginThatFailsIsTheFaultOfItsStatement(t *testing.T) {
+	t.Parallel()
+	conn, server := begunLater(t)
+	exchange(t, conn, server, "Bound", string(beginAsPart)+"Bound", failure)
+	require.Equal(t, failure, read(t, conn, len(failure)))
+}
+
+func TestConnectionIsGivenUpWhenNobodyKnowsWhoseAnswerComesNext(t *testing.T) {
+	t.Parallel()
+	for statement, said := range map[string]string{"Query": failure, "Bound": answer} {
+		conn, server := begunLater(t)
+		begin := string(beginAsPart)
+		if statement == "Query" {
+			begin += string(syncNow)
+		}
+		exchange(t, conn, server, statement, begin+statement, said)
+		_, err := conn.Read(make([]byte, 64))
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF, statement)
+		_, err = conn.Write([]byte("more"))
+		require.Error(t, err, "it is closed")
+	}
 }
 
 func TestServerThatHangsUpOnABeginIsAnError(t *testing.T) {
 	t.Parallel()
 	conn, server := begunLater(t)
-	exchange(t, conn, server, "first", string(beginSent)+"first", "short")
-	_ = read(t, server, 0)
-	go func() { _ = server.Close() }()
+	exchange(t, conn, server, "Bound", string(beginAsPart)+"Bound", "")
+	go func() {
+		_, _ = server.Write(parseComplete)
+		_ = server.Close()
+	}()
 	_, err := conn.Read(make([]byte, 64))
-	require.Error(t, err)
+	require.ErrorIs(t, err, io.EOF)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"user-service/platform/postgres"
+	"user-service/platform/servertest"
 )
 
 var errRefused = errors.New("refused")
@@ -176,6 +177,50 @@ func TestTransactionBeginsWithItsFirstStatement(t *testing.T) {
 		require.Equal(t, "idle", state())
 		run(t, db, `DELETE FROM things`)
 		require.ErrorIs(t, db.InTx(t.Context(), func(context.Context) error { return end }), end, "without a statement")
+	}
+}
+
+// TestSettingThatIsReloadedDisturbsNoTransaction: the server tells a connection of it within its next answer.
+func TestSettingThatIsReloadedDisturbsNoTransaction(t *testing.T) {
+	t.Parallel()
+	database := newDatabase(t)
+	db, other := open(t, database, 1), open(t, database, 1)
+	t.Cleanup(func() {
+		for _, statement := range []string{`ALTER SYSTEM RESET "IntervalStyle"`, `SELECT pg_reload_conf()`} {
+			_, err := other.Exec(context.WithoutCancel(t.Context()), statement)
+			require.NoError(t, err)
+		}
+	})
+	reload := func(style string) {
+		run(t, other, `ALTER SYSTEM SET "IntervalStyle" = `+style)
+		run(t, other, `SELECT pg_reload_conf()`)
+		servertest.Eventually(t, func() bool {
+			var now string
+			require.NoError(t, other.Get(t.Context(), &now, `SHOW "IntervalStyle"`))
+			return now == style
+		}, "the setting is %s", style)
+	}
+	statements := map[string]func(context.Context){
+		"prepared": func(ctx context.Context) { require.NoError(t, add(ctx, db, 1, "one")) },
+		"plain": func(ctx context.Context) {
+			_, err := db.Exec(ctx, `INSERT INTO things VALUES (1, 'one')`)
+			require.NoError(t, err)
+		},
+		"with rows": func(ctx context.Context) {
+			var found []int
+			require.NoError(t, db.Select(ctx, &found, `SELECT 7`))
+			require.Equal(t, []int{7}, found)
+		},
+	}
+	for name, statement := range statements {
+		for _, style := range []string{"iso_8601", "sql_standard"} {
+			reload(style)
+			require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error {
+				statement(ctx)
+				return nil
+			}), name)
+			run(t, db, `DELETE FROM things`)
+		}
 	}
 }
 

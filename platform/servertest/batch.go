@@ -2,6 +2,8 @@ package servertest
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"user-service/platform/batch"
@@ -10,20 +12,21 @@ import (
 // HeldUp makes batches whose next n callers will be in one. It is written when release(n) is called.
 func HeldUp[Asked, Answer any](t testing.TB, name string, write batch.Write[Asked, Answer]) (held *batch.Keyed[Asked, Answer], release func(n int)) {
 	t.Helper()
-	const first = "holds up the others"
 	begun, gate := make(chan struct{}), make(chan struct{})
+	var holding atomic.Int32
+	holding.Store(batch.AtOnce)
 	held = batch.NewKeyed(name, func(ctx context.Context, all map[string]Asked) (map[string]Answer, error) {
-		if _, is := all[first]; is {
+		if len(all) == 1 && holding.Add(-1) >= 0 {
 			begun <- struct{}{}
 			<-gate
 			return nil, nil
 		}
 		return write(ctx, all)
 	})
-	for range batch.AtOnce {
+	for n := range batch.AtOnce {
 		go func() {
 			var none Asked
-			_, _ = held.Do(context.WithoutCancel(t.Context()), first, none)
+			_, _ = held.Do(context.WithoutCancel(t.Context()), fmt.Sprint("holds up the others ", n), none)
 		}()
 		<-begun
 	}
