@@ -34,10 +34,10 @@ var (
 // Accept takes the ids a stranger sent: a malformed correlation id is replaced by a new one, a
 // malformed trace context dropped.
 func Accept(correlationID, traceparent string) IDs {
-	if !validID.MatchString(correlationID) {
+	if correlationID == "" || !validID.MatchString(correlationID) {
 		correlationID = uuid.Must(uuid.NewV7()).String()
 	}
-	if !validTraceparent.MatchString(traceparent) || invalidTraceparent.MatchString(traceparent) {
+	if traceparent != "" && (!validTraceparent.MatchString(traceparent) || invalidTraceparent.MatchString(traceparent)) {
 		traceparent = ""
 	}
 	return IDs{Correlation: correlationID, Traceparent: traceparent}

@@ -55,7 +55,11 @@ func (h Hosts) Allow(header string) bool {
 	if h.all {
 		return true
 	}
-	name, ok := canonicalHost(withoutPort(strings.ToLower(header)))
+	name := withoutPort(strings.ToLower(header))
+	if h.names[name] { // as nearly all are, and need not be looked at any closer
+		return true
+	}
+	name, ok := canonicalHost(name)
 	if !ok {
 		return false
 	}
