@@ -189,7 +189,7 @@ func TestSearchThatFindsMoreThanWasThoughtIsInOrder(t *testing.T) {
 	d := newDirectory(t)
 	_, err := d.db.Exec(t.Context(), `ALTER TABLE profile.users SET (autovacuum_enabled = false)`)
 	require.NoError(t, err)
-	d.add(t, `SELECT 'Ann' || n, 'ann' || lpad(n::text, 6, '0') || '@example.com', true, true, 1 FROM generate_series(40000, 1, -1) n`)
+	d.add(t, `SELECT 'Ann' || n, 'ann' || lpad(n::text, 6, '0') || '@example.com', true,true, 1 FROM generate_series(40000, 1, -1) n`)
 	require.Equal(t, []string{"Ann1", "Ann2"}, d.names("?ordering=email&search=ann&limit=2"))
 	require.Equal(t, true, d.list("?ordering=email&search=ann").Meta["total_is_estimate"])
 }

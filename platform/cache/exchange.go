@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -49,10 +50,8 @@ func (c *Cache) getAll(asked []*get) {
 // unanswered is the fault of an exchange that did not take place, which go-redis tells by itself alone where
 // the server refused the connection: because of the password, say, or while it loads its data.
 func unanswered(cmds []redis.Cmder, err error) error {
-	for _, cmd := range cmds {
-		if cmd.Err() != nil {
-			return nil // err is one of them
-		}
+	if slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
+		return nil // err is one of theirs
 	}
 	return err
 }
