@@ -27,8 +27,8 @@
 //
 // Each event has a sequence without gaps per user and source, which is also what keeps them in
 // order: to take the next number a transaction locks it until it commits. Many events of one transaction
-// are published Together, which tells them to their followers at once, takes their numbers in one order for all
-// and writes them by one statement.
+// are published Together, which at its end tells them to their followers at once (FollowAll), takes their
+// numbers in one order for all and writes them by one statement.
 //
 // # RabbitMQ
 //

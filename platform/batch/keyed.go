@@ -13,14 +13,14 @@ import (
 type Keyed[Asked, Answer any] struct {
 	name  string // of the span each of them has
 	write Write[Asked, Answer]
-	group *Group[*asked[Asked, Answer]]
+	group *Group[*request[Asked, Answer]]
 }
 
 // Write writes a batch and says what became of each of its keys.
 type Write[Asked, Answer any] func(ctx context.Context, batch map[string]Asked) (map[string]Answer, error)
 
-// asked is what somebody has asked for.
-type asked[Asked, Answer any] struct {
+// request is what somebody has asked for, and what became of it.
+type request[Asked, Answer any] struct {
 	ctx    context.Context // its trace
 	key    string
 	asked  Asked
@@ -41,7 +41,7 @@ const Within = 5 * time.Second
 func NewKeyed[Asked, Answer any](name string, write Write[Asked, Answer]) *Keyed[Asked, Answer] {
 	k := &Keyed[Asked, Answer]{name: name, write: write}
 	k.group = New(AtOnce, k.writeAll)
-	k.group.key = func(a *asked[Asked, Answer]) string { return a.key }
+	k.group.key = func(r *request[Asked, Answer]) string { return r.key }
 	return k
 }
 
@@ -50,7 +50,7 @@ func NewKeyed[Asked, Answer any](name string, write Write[Asked, Answer]) *Keyed
 func (k *Keyed[Asked, Answer]) Do(ctx context.Context, key string, what Asked) (answer Answer, err error) {
 	ctx, span := telemetry.Child(ctx, telemetry.Client, k.name)
 	defer func() { span.End(err != nil) }()
-	mine := &asked[Asked, Answer]{ctx: ctx, key: key, asked: what}
+	mine := &request[Asked, Answer]{ctx: ctx, key: key, asked: what}
 	err = k.group.Do(ctx, mine)
 	if ctx.Err() != nil && err != nil {
 		return answer, err // mine may be written just now
@@ -66,15 +66,15 @@ func (k *Keyed[Asked, Answer]) Do(ctx context.Context, key string, what Asked) (
 func (k *Keyed[Asked, Answer]) Waiting() int { return k.group.Waiting() }
 
 // writeAll writes in the trace of the first, and for longer than its ctx may last.
-func (k *Keyed[Asked, Answer]) writeAll(all []*asked[Asked, Answer]) {
+func (k *Keyed[Asked, Answer]) writeAll(all []*request[Asked, Answer]) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(all[0].ctx), Within)
 	defer cancel()
 	batch := make(map[string]Asked, len(all))
-	for _, a := range all {
-		batch[a.key] = a.asked
+	for _, r := range all {
+		batch[r.key] = r.asked
 	}
 	answers, err := k.write(ctx, batch)
-	for _, a := range all {
-		a.answer, a.err, a.alone = answers[a.key], err, len(all) == 1
+	for _, r := range all {
+		r.answer, r.err, r.alone = answers[r.key], err, len(all) == 1
 	}
 }

@@ -82,13 +82,13 @@ func (c *beginLater) leaveOut() error {
 			continue
 		}
 		unread = unread[len(message):]
-		syncs := len(c.owed[len(c.owed)-1]) == len(ready)
+		apart := c.owed[len(c.owed)-1][0] == 'Z' // the statement would run although the BEGIN failed
 		switch kind := message[0]; {
 		case bytes.Equal(message, c.owed[0]):
 			c.owed = c.owed[1:]
 		case kind == 'S' || kind == 'N' || kind == 'A': // a setting, a notice, a notification
 			c.answer = append(c.answer, message...)
-		case kind == 'E' && !syncs:
+		case kind == 'E' && !apart:
 			c.owed, unread = nil, append(message, unread...)
 		default:
 			return io.ErrUnexpectedEOF
