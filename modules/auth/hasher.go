@@ -43,6 +43,7 @@ func (j hashJob) do() (r hashResult, err error) {
 // until in ends.
 func ServeHashes(in io.Reader, out io.Writer) error {
 	debug.SetGCPercent(-1) // after each hash is enough, and during one does no good
+	onHugePages(int(DefaultCost.Memory) << 10)
 	jobs, results := gob.NewDecoder(in), gob.NewEncoder(out)
 	idle := time.AfterFunc(idleAfter, debug.FreeOSMemory)
 	for {

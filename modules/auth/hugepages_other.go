@@ -1,0 +1,6 @@
+//go:build !linux
+
+package auth
+
+// onHugePages does nothing: other kernels decide for themselves.
+func onHugePages(int) {}
