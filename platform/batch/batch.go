@@ -7,18 +7,26 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 )
+
+// Patience is how long a run may take before those who have come meanwhile get one of their own. Two at
+// once from the start would halve the batches, and save half as much.
+const Patience = 20 * time.Millisecond
+
+// AtOnce is how many runs there are at once, if all of them take long.
+const AtOnce = 4
 
 // Group is safe for concurrent use. Who comes when it is at rest waits for nobody; while a run is under
 // way the next batch gathers, so that it is the larger the more there is to do.
 type Group[T any] struct {
-	run   func([]T)
-	key   func(T) string // nil: no item is in the way of another
-	limit int            // of runs at once
+	run func([]T)
+	key func(T) string // nil: no item is in the way of another
 
 	mu      sync.Mutex
 	waiting []*place[T]
 	running int
+	slow    int             // of these have lasted longer than Patience
 	busy    map[string]bool // keys of items that are being run
 }
 
@@ -31,9 +39,8 @@ type place[T any] struct {
 	err  error
 }
 
-// New makes a group with at most limit runs at once. With one, all wait for a run that is slow; with
-// many, batches are too small to save anything.
-func New[T any](limit int, run func(items []T)) *Group[T] { return &Group[T]{run: run, limit: limit} }
+// New makes a group that runs its items by run.
+func New[T any](run func(items []T)) *Group[T] { return &Group[T]{run: run} }
 
 // Do returns when item has been run: what came of it is in the item. The error is that of ctx when it
 // ends first: then item is not run any more, unless its run was under way, which goes on. Or it says that
@@ -45,10 +52,7 @@ func (g *Group[T]) Do(ctx context.Context, item T) error {
 	}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, mine)
-	if g.running < g.limit {
-		g.running++
-		go g.work()
-	}
+	g.start()
 	g.mu.Unlock()
 	select {
 	case <-mine.done:
@@ -65,21 +69,53 @@ func (g *Group[T]) Waiting() int {
 	return len(g.waiting)
 }
 
-// work runs batches for as long as somebody waits whose key is free. Who waits for a key is taken by the
-// run that frees it.
-func (g *Group[T]) work() {
-	for batch := g.next(nil); len(batch) > 0; batch = g.next(batch) {
-		g.runAll(batch)
+// start has those who wait be run, unless somebody will take them soon. mu is held.
+func (g *Group[T]) start() {
+	if len(g.waiting) > 0 && g.running == g.slow && g.running < AtOnce {
+		g.running++
+		go g.work()
 	}
 }
 
-// next frees the keys of the batch before, and takes all who wait: of a key the first one.
-func (g *Group[T]) next(before []*place[T]) (batch []*place[T]) {
+// work runs batches for as long as somebody waits whose key is free.
+func (g *Group[T]) work() {
+	slow := false // the run under way
+	for batch := g.next(nil, slow); len(batch) > 0; batch = g.next(batch, slow) {
+		watch := time.AfterFunc(Patience, g.lose)
+		g.runAll(batch)
+		slow = !watch.Stop()
+	}
+}
+
+// lose counts on a run no more: those who wait get another one.
+func (g *Group[T]) lose() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.slow++
+	g.start()
+}
+
+// next frees the keys of the batch before, and takes all who wait: of a key the first one. It takes
+// nobody when the run was so slow that another one has begun, which will.
+func (g *Group[T]) next(before []*place[T], wasSlow bool) (batch []*place[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, p := range before {
 		delete(g.busy, p.key)
 	}
+	if wasSlow {
+		g.slow-- // where lose has yet to count it, less than none: then it starts a run for who comes until it does
+	}
+	if g.running-g.slow == 1 {
+		batch = g.takeAll()
+	}
+	if len(batch) == 0 {
+		g.running--
+	}
+	return batch
+}
+
+func (g *Group[T]) takeAll() (batch []*place[T]) {
 	var later []*place[T]
 	for _, p := range g.waiting {
 		switch {
@@ -94,9 +130,6 @@ func (g *Group[T]) next(before []*place[T]) (batch []*place[T]) {
 		}
 	}
 	g.waiting = later
-	if len(batch) == 0 {
-		g.running--
-	}
 	return batch
 }
 

@@ -2,132 +2,176 @@ package batch_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
 	"user-service/platform/batch"
-	"user-service/platform/servertest"
 )
 
-// gated runs a batch when it is told to, and notes it down.
+// gated runs batches, notes them down, and ends each when it is told to.
 type gated struct {
 	*batch.Group[int]
-	mu    sync.Mutex
-	runs  [][]int
-	begun chan struct{}
-	goOn  chan struct{}
+	mu   sync.Mutex
+	runs [][]int
+	ends [10]chan struct{} // of the run whose first item this is
 }
 
-func newGated(limit int) *gated {
-	g := &gated{begun: make(chan struct{}), goOn: make(chan struct{})}
-	g.Group = batch.New(limit, func(items []int) {
+func newGated() *gated {
+	g := new(gated)
+	for n := range g.ends {
+		g.ends[n] = make(chan struct{})
+	}
+	g.Group = batch.New(func(items []int) {
 		g.mu.Lock()
 		g.runs = append(g.runs, items)
 		g.mu.Unlock()
-		g.begun <- struct{}{}
-		<-g.goOn
+		<-g.ends[items[0]]
 	})
 	return g
 }
 
-// join adds item and returns when it waits as the nth.
-func (g *gated) join(t *testing.T, callers *errgroup.Group, item, nth int) {
+// begun are the runs so far.
+func (g *gated) begun() [][]int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.runs)
+}
+
+// end has the run of item end, and returns when the next one has begun, or has not.
+func (g *gated) end(item int) {
+	close(g.ends[item])
+	synctest.Wait()
+}
+
+// join adds item, and returns when it is run or waits.
+func (g *gated) join(t *testing.T, callers *errgroup.Group, item int) {
 	callers.Go(func() error { return g.Do(t.Context(), item) })
-	servertest.Eventually(t, func() bool { return g.Waiting() == nth }, "%d wait", nth)
+	synctest.Wait()
 }
 
 func TestWhoComesDuringARunIsInTheNext(t *testing.T) {
 	t.Parallel()
-	g := newGated(1)
-	var callers errgroup.Group
-	callers.Go(func() error { return g.Do(t.Context(), 1) })
-	<-g.begun // alone, and at once
-	for n := 2; n <= 5; n++ {
-		g.join(t, &callers, n, n-1)
-	}
-	g.goOn <- struct{}{}
-	<-g.begun
-	g.goOn <- struct{}{}
-	require.NoError(t, callers.Wait())
-	require.Equal(t, [][]int{{1}, {2, 3, 4, 5}}, g.runs)
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		var callers errgroup.Group
+		for n := range 5 {
+			g.join(t, &callers, n)
+		}
+		require.Equal(t, [][]int{{0}}, g.begun(), "alone, and at once")
+		require.Equal(t, 4, g.Waiting())
+		g.end(0)
+		g.end(1)
+		require.NoError(t, callers.Wait())
+		require.Equal(t, [][]int{{0}, {1, 2, 3, 4}}, g.begun())
+	})
 }
 
-func TestNoMoreRunsAtOnceThanTheLimit(t *testing.T) {
+func TestWhoWaitsForARunThatTakesLongGetsAnother(t *testing.T) {
 	t.Parallel()
-	g := newGated(2)
-	var callers errgroup.Group
-	for n := range 2 {
-		callers.Go(func() error { return g.Do(t.Context(), n) })
-		<-g.begun
-	}
-	g.join(t, &callers, 3, 1)
-	g.join(t, &callers, 4, 2)
-	g.goOn <- struct{}{}
-	<-g.begun
-	g.goOn <- struct{}{}
-	g.goOn <- struct{}{}
-	require.NoError(t, callers.Wait())
-	require.Len(t, g.runs, 3)
-	require.Equal(t, []int{3, 4}, g.runs[2])
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		var callers errgroup.Group
+		g.join(t, &callers, 0)
+		for n := 1; n < batch.AtOnce+2; n++ {
+			g.join(t, &callers, n)
+			require.Len(t, g.begun(), min(n, batch.AtOnce), "it waits")
+			time.Sleep(batch.Patience)
+			synctest.Wait()
+			require.Len(t, g.begun(), min(n+1, batch.AtOnce), "but not for longer than that, unless there are many runs")
+		}
+		for n := range batch.AtOnce {
+			g.end(n)
+		}
+		g.end(batch.AtOnce)
+		require.NoError(t, callers.Wait())
+		require.Equal(t, []int{batch.AtOnce, batch.AtOnce + 1}, g.begun()[batch.AtOnce])
+	})
+}
+
+func TestAfterARunThatTookLongThereIsOneAtATimeAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		var callers errgroup.Group
+		g.join(t, &callers, 0)
+		time.Sleep(batch.Patience)
+		g.join(t, &callers, 1)
+		g.join(t, &callers, 2)
+		g.end(0)
+		require.Equal(t, [][]int{{0}, {1}}, g.begun(), "the run under way will take it")
+		g.end(1)
+		g.join(t, &callers, 3)
+		require.Equal(t, [][]int{{0}, {1}, {2}}, g.begun())
+		g.end(2)
+		g.end(3)
+		require.NoError(t, callers.Wait())
+	})
 }
 
 func TestEveryItemIsRunOnce(t *testing.T) {
 	t.Parallel()
-	const callers, each = 32, 500
-	var runs, at [callers * each]atomic.Int32
-	var running atomic.Int32
-	g := batch.New(3, func(items []int) {
-		if now := running.Add(1); now > 3 {
-			t.Errorf("%d at once", now)
-		}
-		for _, item := range items {
-			runs[item].Add(1)
-		}
-		running.Add(-1)
-	})
-	var all sync.WaitGroup
-	for c := range callers {
-		all.Go(func() {
-			for n := range each {
-				item := c*each + n
-				if err := g.Do(t.Context(), item); err != nil {
-					t.Error(err)
-				}
-				at[item].Store(runs[item].Load())
+	synctest.Test(t, func(t *testing.T) {
+		const callers, each = 32, 500
+		var runs, at [callers * each]atomic.Int32
+		var running atomic.Int32
+		g := batch.New(func(items []int) {
+			if now := running.Add(1); now > batch.AtOnce {
+				t.Errorf("%d at once", now)
 			}
+			for _, item := range items {
+				runs[item].Add(1)
+				time.Sleep(time.Duration(item%100) * time.Millisecond) // some so long that others begin meanwhile
+			}
+			running.Add(-1)
 		})
-	}
-	all.Wait()
-	for item := range at {
-		require.EqualValues(t, 1, runs[item].Load())
-		require.EqualValues(t, 1, at[item].Load(), "it had been run when its caller went on")
-	}
+		var all sync.WaitGroup
+		for c := range callers {
+			all.Go(func() {
+				for n := range each {
+					item := c*each + n
+					if err := g.Do(t.Context(), item); err != nil {
+						t.Error(err)
+					}
+					at[item].Store(runs[item].Load())
+				}
+			})
+		}
+		all.Wait()
+		for item := range at {
+			require.EqualValues(t, 1, runs[item].Load())
+			require.EqualValues(t, 1, at[item].Load(), "it had been run when its caller went on")
+		}
+	})
 }
 
 func TestWhoGivesUpIsRunAllTheSame(t *testing.T) {
 	t.Parallel()
-	g := newGated(1)
-	ctx, leave := context.WithCancel(t.Context())
-	var gone, stays errgroup.Group
-	gone.Go(func() error { return g.Do(ctx, 1) })
-	<-g.begun
-	leave()
-	require.ErrorIs(t, gone.Wait(), context.Canceled)
-	g.join(t, &stays, 2, 1)
-	g.goOn <- struct{}{}
-	<-g.begun
-	g.goOn <- struct{}{}
-	require.NoError(t, stays.Wait())
-	require.Equal(t, [][]int{{1}, {2}}, g.runs)
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		ctx, leave := context.WithCancel(t.Context())
+		var gone, stays errgroup.Group
+		gone.Go(func() error { return g.Do(ctx, 1) })
+		synctest.Wait()
+		leave()
+		require.ErrorIs(t, gone.Wait(), context.Canceled)
+		g.join(t, &stays, 2)
+		g.end(1)
+		g.end(2)
+		require.NoError(t, stays.Wait())
+		require.Equal(t, [][]int{{1}, {2}}, g.begun())
+	})
 }
 
 func TestPanicIsTheErrorOfThoseInTheRunAndOfNobodyElse(t *testing.T) {
 	t.Parallel()
-	g := batch.New(1, func(items []int) {
+	g := batch.New(func(items []int) {
 		if items[0] < 0 {
 			panic("as asked")
 		}

@@ -29,18 +29,13 @@ type request[Asked, Answer any] struct {
 	alone  bool // in the batch
 }
 
-// AtOnce is how many batches of a kind are written at once. With one, all wait for a batch that is slow:
-// the p99 of a push message from publish to provider was twice to four times as long. With four or
-// eight they are too small to save anything.
-const AtOnce = 2
-
 // Within bounds a batch: it is written for many, and no longer than each of them could wait.
 const Within = 5 * time.Second
 
 // NewKeyed makes one whose callers have a span of this name.
 func NewKeyed[Asked, Answer any](name string, write Write[Asked, Answer]) *Keyed[Asked, Answer] {
 	k := &Keyed[Asked, Answer]{name: name, write: write}
-	k.group = New(AtOnce, k.writeAll)
+	k.group = New(k.writeAll)
 	k.group.key = func(r *request[Asked, Answer]) string { return r.key }
 	return k
 }

@@ -18,9 +18,6 @@ import (
 // both sides would be to write and read small packets. go-redis can do so too (AutoPipeline), as an
 // experiment that heeds no deadline.
 
-// exchanges of a kind at once. With more they are too small to save much.
-const exchanges = 2
-
 // get is a key that is read, and what Redis has for it.
 type get struct {
 	key  string
