@@ -18,6 +18,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -132,11 +133,8 @@ func (c *Cache) held(ctx context.Context, ns *namespace, key string, of reflect.
 		return nil, false
 	}
 	asked := &get{key: ns.prefix + key}
-	err := c.gets.Do(ctx, asked)
-	if err == nil { // else it may be read just now
-		err = asked.err
-		value, found = asked.of(of)
-	}
+	err := cmp.Or(c.gets.Do(context.Background(), asked), asked.err) // soon, whatever comes: see getAll
+	value, found = asked.of(of)
 	c.leave(ctx, ns, err)
 	if !found || time.Since(ns.learned) > believeFor {
 		c.reads.WithLabelValues("miss").Inc()

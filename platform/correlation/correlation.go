@@ -43,11 +43,27 @@ func Accept(correlationID, traceparent string) IDs {
 	return IDs{Correlation: correlationID, Traceparent: traceparent}
 }
 
+// ofIDs is a value itself: a context of context.WithValue costs two allocations instead of one.
+type ofIDs struct {
+	context.Context
+	ids IDs
+}
+
 // With puts ids into the context.
-func With(ctx context.Context, ids IDs) context.Context { return context.WithValue(ctx, key{}, ids) }
+func With(ctx context.Context, ids IDs) context.Context { return &ofIDs{ctx, ids} }
+
+// Value implements context.Context.
+func (c *ofIDs) Value(asked any) any {
+	if asked == (key{}) {
+		return &c.ids
+	}
+	return c.Context.Value(asked)
+}
 
 // From reads the ids of the context; both are empty outside a request or message.
 func From(ctx context.Context) IDs {
-	ids, _ := ctx.Value(key{}).(IDs)
-	return ids
+	if found, ok := ctx.Value(key{}).(*IDs); ok {
+		return *found
+	}
+	return IDs{}
 }

@@ -73,26 +73,56 @@ func (c Client) Network() string {
 	return network.String()
 }
 
+// The contexts below are values themselves: one of context.WithValue costs two allocations instead of one.
+
 type key struct{}
 
+type ofPrincipal struct {
+	context.Context
+	principal Principal
+}
+
 // With puts the principal into the context.
-func With(ctx context.Context, p Principal) context.Context { return context.WithValue(ctx, key{}, p) }
+func With(ctx context.Context, p Principal) context.Context { return &ofPrincipal{ctx, p} }
+
+// Value implements context.Context.
+func (c *ofPrincipal) Value(asked any) any {
+	if asked == (key{}) {
+		return &c.principal
+	}
+	return c.Context.Value(asked)
+}
 
 // From reads the principal; ok is false for an anonymous request.
 func From(ctx context.Context) (p Principal, ok bool) {
-	p, ok = ctx.Value(key{}).(Principal)
-	return p, ok
+	if found, ok := ctx.Value(key{}).(*Principal); ok {
+		return *found, true
+	}
+	return Principal{}, false
 }
 
 type clientKey struct{}
 
+type ofClient struct {
+	context.Context
+	client Client
+}
+
 // WithClient puts where a request comes from into the context.
-func WithClient(ctx context.Context, c Client) context.Context {
-	return context.WithValue(ctx, clientKey{}, c)
+func WithClient(ctx context.Context, c Client) context.Context { return &ofClient{ctx, c} }
+
+// Value implements context.Context.
+func (c *ofClient) Value(asked any) any {
+	if asked == (clientKey{}) {
+		return &c.client
+	}
+	return c.Context.Value(asked)
 }
 
 // ClientFrom reads where the request comes from; the zero Client when it is none of a client.
 func ClientFrom(ctx context.Context) Client {
-	c, _ := ctx.Value(clientKey{}).(Client)
-	return c
+	if found, ok := ctx.Value(clientKey{}).(*Client); ok {
+		return *found
+	}
+	return Client{}
 }

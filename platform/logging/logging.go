@@ -22,7 +22,7 @@ func New(w io.Writer, level slog.Level, debug bool) *slog.Logger {
 	} else {
 		handler = slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: mend})
 	}
-	return slog.New(correlated{handler, "main"})
+	return slog.New(named(handler, "main"))
 }
 
 // mend names the keys as we do, and blots out what must not be shown.
@@ -32,7 +32,9 @@ func mend(groups []string, a slog.Attr) slog.Attr {
 	case a.Key == slog.TimeKey:
 		return slog.Attr{Key: "timestamp", Value: a.Value}
 	case a.Key == slog.LevelKey:
-		return a
+		if level, ok := a.Value.Any().(slog.Level); ok {
+			return slog.String(slog.LevelKey, level.String())
+		}
 	case a.Key == slog.MessageKey:
 		a.Key = "message"
 	}
@@ -40,16 +42,20 @@ func mend(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// correlated adds the ids of the context to each record, and the name of the logger: the latest it
-// was given, since the parts name themselves on a logger that may have a name already.
+// correlated adds the correlation id of the context to each record, and the name of the logger: the latest
+// it was given, since the parts name themselves on a logger that may have a name already.
 type correlated struct {
-	slog.Handler
-	name string
+	slog.Handler              // with the name
+	nameless     slog.Handler // with all else that it was given
+	name         string
 }
 
+func named(handler slog.Handler, name string) correlated {
+	return correlated{handler.WithAttrs([]slog.Attr{slog.String(nameKey, name)}), handler, name}
+}
+
+// Handle implements slog.Handler. It needs no copy of the record, which goes nowhere else.
 func (h correlated) Handle(ctx context.Context, r slog.Record) error {
-	r = r.Clone() // shared with other handlers
-	r.AddAttrs(slog.String(nameKey, h.name))
 	if id := correlation.From(ctx).Correlation; id != "" {
 		r.AddAttrs(slog.String("correlation_id", id))
 	}
@@ -57,17 +63,18 @@ func (h correlated) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (h correlated) WithAttrs(attrs []slog.Attr) slog.Handler {
+	name := h.name
 	var others []slog.Attr
 	for _, a := range attrs {
 		if a.Key == nameKey {
-			h.name = a.Value.String()
+			name = a.Value.String()
 		} else {
 			others = append(others, a)
 		}
 	}
-	return correlated{h.Handler.WithAttrs(others), h.name}
+	return named(h.nameless.WithAttrs(others), name)
 }
 
-func (h correlated) WithGroup(name string) slog.Handler {
-	return correlated{h.Handler.WithGroup(name), h.name}
+func (h correlated) WithGroup(group string) slog.Handler {
+	return named(h.nameless.WithGroup(group), h.name)
 }

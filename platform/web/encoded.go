@@ -8,6 +8,8 @@ type Encoded[T any] []byte
 // MarshalJSON implements json.Marshaler.
 func (e Encoded[T]) MarshalJSON() ([]byte, error) { return e, nil }
 
+func (e Encoded[T]) json() []byte { return e }
+
 func (Encoded[T]) decoded() reflect.Type { return reflect.TypeFor[T]() }
 
 // dataType is what clients see of an Out.

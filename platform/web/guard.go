@@ -72,6 +72,9 @@ func (g Guarding) overTLS(req *http.Request) bool {
 	if req.TLS != nil {
 		return true
 	}
+	if req.Header.Get("X-Forwarded-Proto") != "https" {
+		return false
+	}
 	peer, ok := parseHop(req.RemoteAddr)
-	return ok && contains(g.TrustedProxies, peer) && req.Header.Get("X-Forwarded-Proto") == "https"
+	return ok && contains(g.TrustedProxies, peer)
 }

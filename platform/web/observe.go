@@ -16,21 +16,38 @@ import (
 	"user-service/platform/identity"
 )
 
-// observation gathers what the line and the figures of one request tell. Inner handlers fill it in.
+// observation is the context of one request, and gathers what its line and figures tell. Inner handlers
+// fill it in.
 type observation struct {
+	context.Context
+	recorder
 	route     string // template: bounded, unlike the path
 	principal identity.Principal
 }
 
-// whose names the user, when it is known.
-func (o *observation) whose() []slog.Attr {
-	if o.principal.UserID == "" {
-		return nil
+type observationKey struct{}
+
+// Value implements context.Context.
+func (o *observation) Value(key any) any {
+	if key == (observationKey{}) {
+		return o
 	}
-	return []slog.Attr{slog.String("user_id", o.principal.UserID), slog.String("session", o.principal.SessionID)}
+	return o.Context.Value(key)
 }
 
-type observationKey struct{}
+// line is what the log has of the request.
+func (o *observation) line(log *slog.Logger, req *http.Request, took time.Duration) {
+	attrs := [...]slog.Attr{
+		slog.String("method", method(req)), slog.String("route", o.route), slog.Int("status", o.status),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int("bytes", o.bytes),
+		slog.String("user_id", o.principal.UserID), slog.String("session", o.principal.SessionID),
+	}
+	known := len(attrs)
+	if o.principal.UserID == "" {
+		known -= 2
+	}
+	log.LogAttrs(o, slog.LevelInfo, "request", attrs[:known]...)
+}
 
 func note(ctx context.Context, p identity.Principal) {
 	if o, ok := ctx.Value(observationKey{}).(*observation); ok {
@@ -65,20 +82,16 @@ func Observe(next http.Handler, log *slog.Logger, registry prometheus.Registerer
 		start := time.Now()
 		inFlight.Inc()
 		defer inFlight.Dec()
-		seen := &observation{route: "none"}
-		ctx := context.WithValue(correlated(w, req), observationKey{}, seen)
-		reply := &recorder{ResponseWriter: w}
+		seen := &observation{Context: correlated(w, req), recorder: recorder{ResponseWriter: w}, route: "none"}
 
-		torn := serve(reply, req.WithContext(ctx), next, log)
+		torn := serve(&seen.recorder, req.WithContext(seen), next, log)
 		if req.Method == http.MethodHead {
-			reply.bytes = 0 // were not sent
+			seen.bytes = 0 // were not sent
 		}
 
 		took := time.Since(start)
-		seconds.WithLabelValues(method(req), seen.route, strconv.Itoa(reply.status)).Observe(took.Seconds())
-		log.LogAttrs(ctx, slog.LevelInfo, "request", append(seen.whose(),
-			slog.String("method", method(req)), slog.String("route", seen.route), slog.Int("status", reply.status),
-			slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int("bytes", reply.bytes))...)
+		seconds.WithLabelValues(method(req), seen.route, label(seen.status)).Observe(took.Seconds())
+		seen.line(log, req, took)
 		if torn {
 			panic(http.ErrAbortHandler) // net/http's word for hanging up
 		}
@@ -129,6 +142,17 @@ func method(req *http.Request) string {
 		return req.Method
 	}
 	return "other"
+}
+
+// label is of a status, and needs not be made for each request.
+func label(status int) string {
+	switch status {
+	case http.StatusOK:
+		return "200"
+	case http.StatusCreated:
+		return "201"
+	}
+	return strconv.Itoa(status)
 }
 
 // recorder remembers what was replied.

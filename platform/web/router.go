@@ -169,7 +169,7 @@ func (r *Router) judge(ctx context.Context, req *http.Request, x exchange) (repl
 		return reply{}, err
 	}
 	ctx = identity.WithClient(ctx, r.clientOf(req))
-	working, cancel := context.WithTimeout(ctx, answerWithin)
+	working, cancel := within(ctx, answerWithin)
 	defer cancel()
 	principal, err := r.admit(working, x.endpoint, req)
 	if err != nil {
@@ -183,7 +183,7 @@ func (r *Router) judge(ctx context.Context, req *http.Request, x exchange) (repl
 		if body, err = read(req); err != nil {
 			return reply{}, err
 		}
-		working, cancel = context.WithTimeout(ctx, answerWithin) // the time that the client took is not ours
+		working, cancel = within(ctx, answerWithin) // the time that the client took is not ours
 		defer cancel()
 	}
 	if principal != (identity.Principal{}) {

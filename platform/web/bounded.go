@@ -1,0 +1,82 @@
+package web
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// bounded is a context that ends with its parent, or when its time is up, like one of context.WithTimeout.
+// That one costs nine allocations; most requests are answered from the cache, and nobody waits for their
+// end: the one of context is made for the first who does.
+type bounded struct {
+	context.Context // the parent
+	deadline        time.Time
+
+	mu      sync.Mutex
+	waited  context.Context // nil: nobody has asked for its end yet
+	stop    context.CancelFunc
+	stopped bool
+}
+
+// within gives a context that ends within limit. cancel ends it before, and must be called.
+func within(parent context.Context, limit time.Duration) (ctx context.Context, cancel func()) {
+	b := &bounded{Context: parent, deadline: time.Now().Add(limit)}
+	if earlier, ok := parent.Deadline(); ok && earlier.Before(b.deadline) {
+		b.deadline = earlier
+	}
+	return b, b.cancel
+}
+
+// Deadline implements context.Context.
+func (b *bounded) Deadline() (time.Time, bool) { return b.deadline, true }
+
+// Done implements context.Context.
+func (b *bounded) Done() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waited == nil {
+		b.waited, b.stop = context.WithDeadline(b.Context, b.deadline)
+		if b.stopped {
+			b.stop()
+		}
+	}
+	return b.waited.Done()
+}
+
+// Err implements context.Context.
+func (b *bounded) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.waited != nil:
+		return b.waited.Err()
+	case b.Context.Err() != nil:
+		return b.Context.Err()
+	case b.stopped:
+		return context.Canceled
+	case !time.Now().Before(b.deadline):
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// Value implements context.Context. Package context finds by it whose end the end of a context is.
+func (b *bounded) Value(key any) any {
+	b.mu.Lock()
+	waited := b.waited
+	b.mu.Unlock()
+	if waited != nil {
+		return waited.Value(key)
+	}
+	return b.Context.Value(key)
+}
+
+func (b *bounded) cancel() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stopped = true
+	if b.stop != nil {
+		b.stop()
+	}
+}
