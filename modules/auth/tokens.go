@@ -156,6 +156,5 @@ func (t tokens) keyOf(token *jwt.Token) (any, error) {
 
 // canonical reports whether id is a UUID as we write it: it is compared as text.
 func canonical(id string) bool {
-	parsed, err := uuid.Parse(id)
-	return err == nil && parsed.String() == id
+	return len(id) == 36 && uuid.Validate(id) == nil && id == strings.ToLower(id)
 }

@@ -28,6 +28,8 @@ type Group[T any] struct {
 	running int
 	slow    int             // of these have lasted longer than Patience
 	busy    map[string]bool // keys of items that are being run
+
+	places sync.Pool // of *place[T]
 }
 
 // place is an item's in a batch.
@@ -35,7 +37,7 @@ type place[T any] struct {
 	ctx  context.Context
 	item T
 	key  string
-	done chan struct{} // closed when it has been run
+	done chan struct{} // tells, once, that it has been run
 	err  error
 }
 
@@ -46,7 +48,11 @@ func New[T any](run func(items []T)) *Group[T] { return &Group[T]{run: run} }
 // ends first: then item is not run any more, unless its run was under way, which goes on. Or it says that
 // run panicked.
 func (g *Group[T]) Do(ctx context.Context, item T) error {
-	mine := &place[T]{ctx: ctx, item: item, done: make(chan struct{})}
+	mine, used := g.places.Get().(*place[T])
+	if !used {
+		mine = &place[T]{done: make(chan struct{}, 1)}
+	}
+	mine.ctx, mine.item = ctx, item
 	if g.key != nil {
 		mine.key = g.key(item)
 	}
@@ -56,9 +62,12 @@ func (g *Group[T]) Do(ctx context.Context, item T) error {
 	g.mu.Unlock()
 	select {
 	case <-mine.done:
-		return mine.err
+		err := mine.err
+		*mine = place[T]{done: mine.done}
+		g.places.Put(mine)
+		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		return ctx.Err() // its place is in a batch still
 	}
 }
 
@@ -80,10 +89,11 @@ func (g *Group[T]) start() {
 // work runs batches for as long as somebody waits whose key is free.
 func (g *Group[T]) work() {
 	slow := false // the run under way
-	for batch := g.next(nil, slow); len(batch) > 0; batch = g.next(batch, slow) {
+	for batch := g.next(slow); len(batch) > 0; batch = g.next(slow) {
 		watch := time.AfterFunc(Patience, g.lose)
-		g.runAll(batch)
+		err := g.runAll(batch)
 		slow = !watch.Stop()
+		g.leave(batch, err)
 	}
 }
 
@@ -95,14 +105,11 @@ func (g *Group[T]) lose() {
 	g.start()
 }
 
-// next frees the keys of the batch before, and takes all who wait: of a key the first one. It takes
-// nobody when the run was so slow that another one has begun, which will.
-func (g *Group[T]) next(before []*place[T], wasSlow bool) (batch []*place[T]) {
+// next takes all who wait: of a key the first one. It takes nobody when the run before was so slow that
+// another one has begun, which will.
+func (g *Group[T]) next(wasSlow bool) (batch []*place[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, p := range before {
-		delete(g.busy, p.key)
-	}
 	if wasSlow {
 		g.slow-- // where lose has yet to count it, less than none: then it starts a run for who comes until it does
 	}
@@ -140,15 +147,10 @@ func (g *Group[T]) take(key string) {
 	g.busy[key] = true
 }
 
-func (g *Group[T]) runAll(batch []*place[T]) {
+func (g *Group[T]) runAll(batch []*place[T]) (err error) {
 	defer func() {
-		var err error
 		if panicked := recover(); panicked != nil {
 			err = fmt.Errorf("batch: panic: %v\n%s", panicked, debug.Stack())
-		}
-		for _, p := range batch {
-			p.err = err
-			close(p.done)
 		}
 	}()
 	items := make([]T, len(batch))
@@ -156,4 +158,20 @@ func (g *Group[T]) runAll(batch []*place[T]) {
 		items[i] = p.item
 	}
 	g.run(items)
+	return nil
+}
+
+// leave frees the keys of a batch and tells its callers, whose places are theirs again.
+func (g *Group[T]) leave(batch []*place[T], err error) {
+	if g.key != nil {
+		g.mu.Lock()
+		for _, p := range batch {
+			delete(g.busy, p.key)
+		}
+		g.mu.Unlock()
+	}
+	for _, p := range batch {
+		p.err = err
+		p.done <- struct{}{}
+	}
 }

@@ -50,15 +50,14 @@ func contains(networks []netip.Prefix, address netip.Addr) bool {
 	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(address) })
 }
 
-// parseHop reads an address with or without a port.
+// parseHop reads an address, with a port as a rule.
 func parseHop(text string) (netip.Addr, bool) {
-	address, err := netip.ParseAddr(text)
+	withPort, err := netip.ParseAddrPort(text)
+	address := withPort.Addr()
 	if err != nil {
-		withPort, err := netip.ParseAddrPort(text)
-		if err != nil {
+		if address, err = netip.ParseAddr(text); err != nil {
 			return netip.Addr{}, false
 		}
-		address = withPort.Addr()
 	}
 	return address.Unmap().WithZone(""), true
 }

@@ -31,8 +31,11 @@ var (
 // tags. Unknown fields are ignored. Every field of a wrong type, null where null has no meaning, and
 // every missing field that is neither a pointer nor a Nullable is reported, all at once.
 func decode(req *http.Request, body []byte, dest any) error {
-	fields := fault.Fields{}
 	value := reflect.ValueOf(dest).Elem()
+	if value.NumField() == 0 {
+		return nil
+	}
+	fields := fault.Fields{}
 	if err := decodeAddress(req, value, fields); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -106,22 +107,27 @@ func NewRouter(s Settings) *Router {
 	return r
 }
 
+// bare is a request whose path has no slash at its end, and what was found for it.
+type bare struct {
+	http.Request
+	url   url.URL
+	match mux.RouteMatch
+}
+
 // ServeHTTP makes both slash forms one before it routes, so that neither needs a redirect. mux itself would
 // copy the request twice to tell the handler of its route and of variables that most paths have none of.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	b := &bare{Request: *req, url: *req.URL}
 	if path := req.URL.Path; len(path) > 1 && strings.HasSuffix(path, "/") {
-		bare := *req.URL
-		bare.Path, bare.RawPath = strings.TrimSuffix(path, "/"), ""
-		same := *req
-		same.URL = &bare
-		req = &same
+		b.url.Path, b.url.RawPath = strings.TrimSuffix(path, "/"), ""
 	}
-	var match mux.RouteMatch
-	r.mux.Match(req, &match) // where there is no route, it finds the handler for that
-	if len(match.Vars) > 0 {
-		req = mux.SetURLVars(req, match.Vars)
+	b.URL = &b.url
+	r.mux.Match(&b.Request, &b.match) // where there is no route, it finds the handler for that
+	req = &b.Request
+	if len(b.match.Vars) > 0 {
+		req = mux.SetURLVars(req, b.match.Vars)
 	}
-	match.Handler.ServeHTTP(w, req)
+	b.match.Handler.ServeHTTP(w, req)
 }
 
 // None is what an endpoint takes that takes nothing.
