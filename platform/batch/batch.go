@@ -29,7 +29,8 @@ type Group[T any] struct {
 	slow    int             // of these have lasted longer than Patience
 	busy    map[string]bool // keys of items that are being run
 
-	places sync.Pool // of *place[T]
+	places  sync.Pool // of *place[T]
+	watches sync.Pool // of *time.Timer, stopped
 }
 
 // place is an item's in a batch.
@@ -90,11 +91,23 @@ func (g *Group[T]) start() {
 func (g *Group[T]) work() {
 	slow := false // the run under way
 	for batch := g.next(slow); len(batch) > 0; batch = g.next(slow) {
-		watch := time.AfterFunc(Patience, g.lose)
+		watch := g.watch()
 		err := g.runAll(batch)
-		slow = !watch.Stop()
+		if slow = !watch.Stop(); !slow {
+			g.watches.Put(watch)
+		}
 		g.leave(batch, err)
 	}
+}
+
+// watch has the run that begins be lost when it takes long.
+func (g *Group[T]) watch() *time.Timer {
+	watch, used := g.watches.Get().(*time.Timer)
+	if !used {
+		return time.AfterFunc(Patience, g.lose)
+	}
+	watch.Reset(Patience)
+	return watch
 }
 
 // lose counts on a run no more: those who wait get another one.
@@ -122,8 +135,9 @@ func (g *Group[T]) next(wasSlow bool) (batch []*place[T]) {
 	return batch
 }
 
-func (g *Group[T]) takeAll() (batch []*place[T]) {
+func (g *Group[T]) takeAll() []*place[T] {
 	var later []*place[T]
+	batch := make([]*place[T], 0, len(g.waiting))
 	for _, p := range g.waiting {
 		switch {
 		case p.ctx.Err() != nil: // nobody waits for it any more

@@ -21,7 +21,8 @@ import (
 type observation struct {
 	context.Context
 	recorder
-	route     string // template: bounded, unlike the path
+	id        [1]string // of correlation, as a header has it
+	route     string    // template: bounded, unlike the path
 	principal identity.Principal
 }
 
@@ -82,7 +83,11 @@ func Observe(next http.Handler, log *slog.Logger, registry prometheus.Registerer
 		start := time.Now()
 		inFlight.Inc()
 		defer inFlight.Dec()
-		seen := &observation{Context: correlated(w, req), recorder: recorder{ResponseWriter: w}, route: "none"}
+		ids := idsOf(req)
+		seen := &observation{
+			Context: correlation.With(req.Context(), ids), recorder: recorder{ResponseWriter: w}, id: [1]string{ids.Correlation}, route: "none",
+		}
+		w.Header()[correlationHeader] = seen.id[:]
 
 		torn := serve(&seen.recorder, req.WithContext(seen), next, log)
 		if req.Method == http.MethodHead {
@@ -98,17 +103,17 @@ func Observe(next http.Handler, log *slog.Logger, registry prometheus.Registerer
 	})
 }
 
-// correlated takes or makes the ids of a request, and tells the client.
-func correlated(w http.ResponseWriter, req *http.Request) context.Context {
-	ids := correlation.Accept(req.Header.Get(correlationHeader), req.Header.Get(traceHeader))
-	w.Header().Set(correlationHeader, ids.Correlation)
-	return correlation.With(req.Context(), ids)
+// idsOf takes or makes the ids of a request.
+func idsOf(req *http.Request) correlation.IDs {
+	return correlation.Accept(req.Header.Get(correlationHeader), req.Header.Get(traceHeader))
 }
 
-// Correlate does that alone, for probes that nobody wants a line or a figure of.
+// Correlate tells the client the ids of its request, for probes that nobody wants a line or a figure of.
 func Correlate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		next.ServeHTTP(w, req.WithContext(correlated(w, req)))
+		ids := idsOf(req)
+		w.Header().Set(correlationHeader, ids.Correlation)
+		next.ServeHTTP(w, req.WithContext(correlation.With(req.Context(), ids)))
 	})
 }
 

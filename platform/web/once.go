@@ -43,7 +43,7 @@ func requestOf(req *http.Request, id string, p identity.Principal, body []byte) 
 
 // settling is a request that takes effect once, until it is known what it is answered.
 type settling struct {
-	exchange
+	*operation
 	reservation *idempotency.Reservation
 	committed   *reply // what was kept together with the effect
 }
@@ -77,7 +77,7 @@ func TakesEffectOnce(ctx context.Context) bool {
 }
 
 // once has the request executed, unless that was done before.
-func (r *Router) once(ctx context.Context, request idempotency.Request, x exchange) (reply, error) {
+func (r *Router) once(ctx context.Context, req *http.Request, request idempotency.Request, o *operation) (reply, error) {
 	reservation, kept, err := r.replies.Reserve(ctx, request)
 	if err != nil {
 		return reply{}, err
@@ -85,14 +85,14 @@ func (r *Router) once(ctx context.Context, request idempotency.Request, x exchan
 	if kept != nil {
 		return replay(kept), nil
 	}
-	s := &settling{exchange: x, reservation: reservation}
+	s := &settling{operation: o, reservation: reservation}
 	settled := false
 	defer func() {
 		if !settled { // also when it panics
 			r.release(ctx, reservation)
 		}
 	}()
-	data, err := x.execute(context.WithValue(ctx, settlingKey{}, s), request.Body)
+	data, err := o.execute(context.WithValue(ctx, settlingKey{}, s), req, request.Body)
 	if s.committed != nil {
 		settled = true
 		return *s.committed, nil
@@ -147,12 +147,12 @@ func replay(kept *idempotency.Reply) reply {
 
 // replayOfEnded is for a client that repeats the very request that ended its session, because it never
 // saw the reply: a logout, a change of the password, the end of the account. Anything else is refused.
-func (r *Router) replayOfEnded(ctx context.Context, req *http.Request, x exchange, id string, p identity.Principal, refused error) (reply, error) {
+func (r *Router) replayOfEnded(ctx context.Context, req *http.Request, o *operation, id string, p identity.Principal, refused error) (reply, error) {
 	if !errors.Is(refused, identity.ErrTokenInvalid) {
 		return reply{}, refused
 	}
 	var body []byte
-	if x.takesBody {
+	if o.takesBody {
 		var err error
 		if body, err = read(req); err != nil {
 			return reply{}, refused

@@ -138,28 +138,26 @@ type None struct{}
 func Handle[In, Out any](r *Router, e Endpoint, fn func(ctx context.Context, in In) (Out, error)) {
 	route := Route{Endpoint: e, Base: Base, In: reflect.TypeFor[In](), Out: dataType[Out]()}
 	r.routes = append(r.routes, route)
-	takesBody := route.TakesBody()
-	r.add(e, Base, func(w http.ResponseWriter, req *http.Request) {
-		r.answer(w, req, exchange{endpoint: e, takesBody: takesBody, execute: func(ctx context.Context, body []byte) (any, error) {
-			var in In
-			if err := decode(req, body, &in); err != nil {
-				return nil, err
-			}
-			return fn(ctx, in)
-		}})
-	})
+	o := &operation{endpoint: e, takesBody: route.TakesBody(), execute: func(ctx context.Context, req *http.Request, body []byte) (any, error) {
+		var in In
+		if err := decode(req, body, &in); err != nil {
+			return nil, err
+		}
+		return fn(ctx, in)
+	}}
+	r.add(e, Base, func(w http.ResponseWriter, req *http.Request) { r.answer(w, req, o) })
 }
 
-// exchange is one request on its way to its reply.
-type exchange struct {
+// operation is what an endpoint does with a request.
+type operation struct {
 	endpoint  Endpoint
 	takesBody bool
-	execute   func(ctx context.Context, body []byte) (data any, err error)
+	execute   func(ctx context.Context, req *http.Request, body []byte) (data any, err error)
 }
 
-func (r *Router) answer(w http.ResponseWriter, req *http.Request, x exchange) {
+func (r *Router) answer(w http.ResponseWriter, req *http.Request, o *operation) {
 	ctx := ratelimit.Watch(req.Context())
-	reply, err := r.judge(ctx, req, x)
+	reply, err := r.judge(ctx, req, o)
 	showLimit(w.Header(), ctx)
 	if err != nil {
 		r.fail(w, req, err)
@@ -169,7 +167,7 @@ func (r *Router) answer(w http.ResponseWriter, req *http.Request, x exchange) {
 }
 
 // judge lets the request in, or not, and has it executed.
-func (r *Router) judge(ctx context.Context, req *http.Request, x exchange) (reply, error) {
+func (r *Router) judge(ctx context.Context, req *http.Request, o *operation) (reply, error) {
 	id, err := r.requestID(req)
 	if err != nil {
 		return reply{}, err
@@ -177,15 +175,15 @@ func (r *Router) judge(ctx context.Context, req *http.Request, x exchange) (repl
 	ctx = identity.WithClient(ctx, r.clientOf(req))
 	working, cancel := within(ctx, answerWithin)
 	defer cancel()
-	principal, err := r.admit(working, x.endpoint, req)
+	principal, err := r.admit(working, o.endpoint, req)
 	if err != nil {
-		if id != "" && x.endpoint.EndsSession && principal != (identity.Principal{}) {
-			return r.replayOfEnded(working, req, x, id, principal, err)
+		if id != "" && o.endpoint.EndsSession && principal != (identity.Principal{}) {
+			return r.replayOfEnded(working, req, o, id, principal, err)
 		}
 		return reply{}, err
 	}
 	var body []byte
-	if x.takesBody {
+	if o.takesBody {
 		if body, err = read(req); err != nil {
 			return reply{}, err
 		}
@@ -196,13 +194,13 @@ func (r *Router) judge(ctx context.Context, req *http.Request, x exchange) (repl
 		working = identity.With(working, principal)
 	}
 	if id != "" {
-		return r.once(working, requestOf(req, id, principal, body), x)
+		return r.once(working, req, requestOf(req, id, principal, body), o)
 	}
-	data, err := x.execute(working, body)
+	data, err := o.execute(working, req, body)
 	if err != nil {
 		return reply{}, err
 	}
-	return success(x.endpoint.Status, x.endpoint.Message, data)
+	return success(o.endpoint.Status, o.endpoint.Message, data)
 }
 
 // placeholders say what stands in a path. An id of ours is a UUID; one that others gave may have slashes.
