@@ -38,7 +38,7 @@ type Module struct {
 // New wires the module.
 func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache) *Module {
 	m := &Module{db: db, bus: bus, cache: cache, store: store{db}}
-	m.changes = batch.NewKeyed("change preferences", m.changeAll)
+	m.changes = batch.NewKeyed("change preferences", batch.AtOnce, m.changeAll)
 	return m
 }
 

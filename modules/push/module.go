@@ -61,8 +61,8 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, s Settings, lo
 		db: db, bus: bus, cache: cache, store: store{db}, templates: s.Templates, metrics: figures, log: log,
 		failed: s.Failed, attempts: s.Attempts, handlers: make(chan struct{}, s.Concurrency), providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
 	}
-	m.reservations = batch.NewKeyed("reserve", m.store.reserve)
-	m.outcomes = batch.NewKeyed("record", m.recordAll)
+	m.reservations = batch.NewKeyed("reserve", 1, m.store.reserve)
+	m.outcomes = batch.NewKeyed("record", 1, m.recordAll)
 	if s.Service != nil {
 		m.templates = newRendered(s.Service, s.Attempts, log)
 	}

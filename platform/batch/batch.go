@@ -10,21 +10,23 @@ import (
 	"time"
 )
 
-// Patience is how long a run may take before those who have come meanwhile get one of their own. Two at
-// once from the start would halve the batches, and save half as much.
-const Patience = 20 * time.Millisecond
-
-// AtOnce is how many runs there are at once, if all of them take long.
+// AtOnce is how many runs there are at once at the most.
 const AtOnce = 4
+
+// Patience is how long a run may take before those who have come meanwhile get one of their own. Two at
+// once from the start would halve the batches of a crowd, and save half as much.
+const Patience = 20 * time.Millisecond
 
 // Group is safe for concurrent use. Who comes when it is at rest waits for nobody; while a run is under
 // way the next batch gathers, so that it is the larger the more there is to do.
 type Group[T any] struct {
 	run func([]T)
 	key func(T) string // nil: no item is in the way of another
+	few int            // items do not wait for each other's runs
 
 	mu      sync.Mutex
 	waiting []*place[T]
+	inRuns  int // items
 	running int
 	slow    int             // of these have lasted longer than Patience
 	busy    map[string]bool // keys of items that are being run
@@ -43,7 +45,7 @@ type place[T any] struct {
 }
 
 // New makes a group that runs its items by run.
-func New[T any](run func(items []T)) *Group[T] { return &Group[T]{run: run} }
+func New[T any](run func(items []T)) *Group[T] { return &Group[T]{run: run, few: 1} }
 
 // Do returns when item has been run: what came of it is in the item. The error is that of ctx when it
 // ends first: then item is not run any more, unless its run was under way, which goes on. Or it says that
@@ -81,7 +83,8 @@ func (g *Group[T]) Waiting() int {
 
 // start has those who wait be run, unless somebody will take them soon. mu is held.
 func (g *Group[T]) start() {
-	if len(g.waiting) > 0 && g.running == g.slow && g.running < AtOnce {
+	few := g.inRuns+len(g.waiting) <= g.few
+	if len(g.waiting) > 0 && (few || g.running == g.slow) && g.running < AtOnce {
 		g.running++
 		go g.work()
 	}
@@ -90,7 +93,7 @@ func (g *Group[T]) start() {
 // work runs batches for as long as somebody waits whose key is free.
 func (g *Group[T]) work() {
 	slow := false // the run under way
-	for batch := g.next(slow); len(batch) > 0; batch = g.next(slow) {
+	for batch := g.next(true, slow); len(batch) > 0; batch = g.next(false, slow) {
 		watch := g.watch()
 		err := g.runAll(batch)
 		if slow = !watch.Stop(); !slow {
@@ -118,16 +121,17 @@ func (g *Group[T]) lose() {
 	g.start()
 }
 
-// next takes all who wait: of a key the first one. It takes nobody when the run before was so slow that
-// another one has begun, which will.
-func (g *Group[T]) next(wasSlow bool) (batch []*place[T]) {
+// next takes all who wait: of a key the first one. It takes nobody when another run is under way, which
+// will, unless it is slow; but a first one always does, since it was started for somebody.
+func (g *Group[T]) next(first, wasSlow bool) (batch []*place[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if wasSlow {
 		g.slow-- // where lose has yet to count it, less than none: then it starts a run for who comes until it does
 	}
-	if g.running-g.slow == 1 {
+	if first || g.running-g.slow == 1 {
 		batch = g.takeAll()
+		g.inRuns += len(batch)
 	}
 	if len(batch) == 0 {
 		g.running--
@@ -177,13 +181,12 @@ func (g *Group[T]) runAll(batch []*place[T]) (err error) {
 
 // leave frees the keys of a batch and tells its callers, whose places are theirs again.
 func (g *Group[T]) leave(batch []*place[T], err error) {
-	if g.key != nil {
-		g.mu.Lock()
-		for _, p := range batch {
-			delete(g.busy, p.key)
-		}
-		g.mu.Unlock()
+	g.mu.Lock()
+	g.inRuns -= len(batch)
+	for _, p := range batch {
+		delete(g.busy, p.key)
 	}
+	g.mu.Unlock()
 	for _, p := range batch {
 		p.err = err
 		p.done <- struct{}{}

@@ -20,7 +20,7 @@ type gated struct {
 	*batch.Group[int]
 	mu   sync.Mutex
 	runs [][]int
-	ends [10]chan struct{} // of the run whose first item this is
+	ends [16]chan struct{} // of the run whose first item this is
 }
 
 func newGated() *gated {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -40,11 +42,36 @@ func TestOfAKeyThatComesTwiceTheLaterIsWrittenLater(t *testing.T) {
 	require.Equal(t, [][]string{{"a1", "b1", "c1"}, {"a2"}, {"a3"}}, written)
 }
 
+func TestFewDoNotWaitForEachOtherAndACrowdIsWrittenTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var written [][]string
+		until := make(chan struct{})
+		b := batch.NewKeyed("test", 3, func(_ context.Context, all words) (words, error) {
+			mu.Lock()
+			written = append(written, slices.Sorted(maps.Values(all)))
+			mu.Unlock()
+			<-until
+			return all, nil
+		})
+		var callers errgroup.Group
+		for _, asked := range []string{"a", "b", "c", "d", "e"} {
+			callers.Go(func() error { _, err := b.Do(t.Context(), asked, asked); return err })
+			synctest.Wait()
+		}
+		require.Equal(t, [][]string{{"a"}, {"b"}, {"c"}}, written)
+		close(until)
+		require.NoError(t, callers.Wait())
+		require.Equal(t, [][]string{{"a"}, {"b"}, {"c"}, {"d", "e"}}, written)
+	})
+}
+
 // TestBatchThatIsSlowHoldsUpNoOther is about the latency of all whose batch is another one.
 func TestBatchThatIsSlowHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	begun, slow := make(chan struct{}), make(chan struct{})
-	b := batch.NewKeyed("test", func(_ context.Context, all words) (words, error) {
+	b := batch.NewKeyed("test", 1, func(_ context.Context, all words) (words, error) {
 		if _, is := all["slow"]; is {
 			close(begun)
 			<-slow
