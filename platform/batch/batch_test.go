@@ -82,7 +82,7 @@ func TestWhoWaitsForARunThatTakesLongGetsAnother(t *testing.T) {
 		for n := 1; n < batch.AtOnce+2; n++ {
 			g.join(t, &callers, n)
 			require.Len(t, g.begun(), min(n, batch.AtOnce), "it waits")
-			time.Sleep(batch.Patience)
+			<-time.After(batch.Patience)
 			synctest.Wait()
 			require.Len(t, g.begun(), min(n+1, batch.AtOnce), "but not for longer than that, unless there are many runs")
 		}
@@ -101,7 +101,7 @@ func TestAfterARunThatTookLongThereIsOneAtATimeAgain(t *testing.T) {
 		g := newGated()
 		var callers errgroup.Group
 		g.join(t, &callers, 0)
-		time.Sleep(batch.Patience)
+		<-time.After(batch.Patience)
 		g.join(t, &callers, 1)
 		g.join(t, &callers, 2)
 		g.end(0)
@@ -127,7 +127,7 @@ func TestEveryItemIsRunOnce(t *testing.T) {
 			}
 			for _, item := range items {
 				runs[item].Add(1)
-				time.Sleep(time.Duration(item%100) * time.Millisecond) // some so long that others begin meanwhile
+				<-time.After(time.Duration(item%100) * time.Millisecond) // some so long that others begin meanwhile
 			}
 			running.Add(-1)
 		})

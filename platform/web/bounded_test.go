@@ -19,7 +19,7 @@ func TestBoundedEndsAsOneOfPackageContextDoes(t *testing.T) {
 		want error
 	}{
 		"not at all": {func(_, _ func()) {}, nil},
-		"time":       {func(_, _ func()) { time.Sleep(limit) }, context.DeadlineExceeded},
+		"time":       {func(_, _ func()) { <-time.After(limit) }, context.DeadlineExceeded},
 		"cancel":     {func(cancel, _ func()) { cancel() }, context.Canceled},
 		"parent":     {func(_, cancelParent func()) { cancelParent() }, context.Canceled},
 	}
