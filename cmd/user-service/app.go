@@ -276,7 +276,7 @@ func (a *app) sweep(ctx context.Context) error { return a.replies.Run(ctx, a.log
 func (a *app) consumers(publisher *messaging.Publisher) []messaging.Consumer {
 	all := []messaging.Consumer{{
 		Queue: a.topology.PushQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
-		Prefetch: a.config.PushPrefetch, Concurrency: a.config.PushPrefetch, // push has handlers of its own
+		Prefetch: a.config.PushPrefetch, Concurrency: a.config.PushConcurrency,
 		Handle: a.push.Handle, Failed: a.push.Failed, Breaker: a.push.Breaker(),
 		Tracer: a.tracer, Active: &a.consuming, Log: a.root, Registry: a.registry,
 	}}

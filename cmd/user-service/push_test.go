@@ -314,7 +314,7 @@ func TestHostilePropertiesStopNobody(t *testing.T) {
 	k := i.register()
 	hostile := []string{"a\x00b", "a\xffb", strings.Repeat("x", 255), "a\nb"}
 	without := func(body map[string]any) { delete(body, "request_id") }
-	for n := range 2 * s.config.PushPrefetch {
+	for n := range 4 * s.config.PushConcurrency {
 		message := pushBody(k.id(), "", without)
 		message.MessageId, message.Body = hostile[n%len(hostile)], []byte(strings.Replace(string(message.Body), "welcome_notification", "nope", 1))
 		b.push(message)
@@ -322,39 +322,9 @@ func TestHostilePropertiesStopNobody(t *testing.T) {
 	b.push(pushBody(k.id(), uuid.NewString()))
 	servertest.Eventually(t, func() bool { return len(listening.of(k.id(), "push.sent")) == 1 }, "the good one behind them")
 	servertest.Eventually(t, func() bool { return b.length("push.queue") == 0 }, "an empty queue")
-	for range 2 * s.config.PushPrefetch * 3 / 4 { // the fourth id is fit for use: all but the first are duplicates
+	for range 3 * s.config.PushConcurrency { // the fourth id is fit for use: all but the first are duplicates
 		require.Equal(t, "malformed", b.deadOf("malformed").Headers["x-failure-reason"])
 	}
-}
-
-// TestNoMoreMessagesAreWithTheProviderThanThereAreHandlers: a crash may send that many once more. Those
-// that were taken from the queue with them are only reserved.
-func TestNoMoreMessagesAreWithTheProviderThanThereAreHandlers(t *testing.T) {
-	t.Parallel()
-	s := newStack(t)
-	k := s.start(t).register()
-	var with, most atomic.Int32
-	until := make(chan struct{})
-	release := sync.OnceFunc(func() { close(until) })
-	t.Cleanup(release)
-	s.provider.answers(func(map[string]any) (int, string) {
-		most.Store(max(most.Load(), with.Add(1)))
-		defer with.Add(-1)
-		<-until
-		return http.StatusOK, "{}"
-	})
-	b, db, messages := s.broker(t), s.open(t), 3*s.config.PushPrefetch
-	for range messages {
-		b.push(pushBody(k.id(), uuid.NewString()))
-	}
-	of := func(status string) int {
-		return count(t, db, `SELECT count(*) FROM push.deliveries WHERE status = $1`, status)
-	}
-	servertest.Eventually(t, func() bool { return of("sending") == s.config.PushPrefetch }, "all that were taken are reserved")
-	servertest.Eventually(t, func() bool { return int(with.Load()) == s.config.PushConcurrency }, "every handler has one")
-	release()
-	servertest.Eventually(t, func() bool { return of("sent") == messages }, "all are sent")
-	require.EqualValues(t, s.config.PushConcurrency, most.Load())
 }
 
 // TestRequestOfOneUserIsNotMixedUpWithThatOfAnother who was given the same request_id by its producer.

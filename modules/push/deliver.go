@@ -34,20 +34,9 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 	case got.state == busy:
 		return &messaging.Transient{Cause: errBusy, Blameless: true}
 	}
-	return m.bringAbout(ctx, outcome{pushMessage: message, attempts: got.attempts, correlationID: correlationID}, d.Attempt)
-}
-
-// bringAbout sends a message that is reserved and records its outcome. Others wait here meanwhile, so that
-// those which a crash may send once more, since they were sent and not recorded, are no more than the handlers.
-func (m *Module) bringAbout(ctx context.Context, out outcome, attempt int) error {
-	select {
-	case m.handlers <- struct{}{}:
-		defer func() { <-m.handlers }()
-	case <-ctx.Done():
-		return m.giveBack(ctx, out, &messaging.Transient{Cause: errNoHandler, Blameless: true}, attempt)
-	}
-	if err := m.decide(ctx, out.pushMessage, &out); err != nil {
-		return m.giveBack(ctx, out, err, attempt)
+	out := outcome{pushMessage: message, attempts: got.attempts, correlationID: correlationID}
+	if err := m.decide(ctx, message, &out); err != nil {
+		return m.giveBack(ctx, out, err, d.Attempt)
 	}
 	return m.insist(ctx, out)
 }
@@ -71,10 +60,7 @@ func (m *Module) insist(ctx context.Context, out outcome) error {
 // requestIDReused is the reason of a message that must not get the outcome of another one.
 const requestIDReused = "request_id_reused"
 
-var (
-	errBusy      = errors.New("another instance is working on this request")
-	errNoHandler = errors.New("all handlers are busy with slow providers")
-)
+var errBusy = errors.New("another instance is working on this request")
 
 // decide sends the message, or finds out why it must not be sent.
 func (m *Module) decide(ctx context.Context, message pushMessage, out *outcome) error {
@@ -184,7 +170,7 @@ func waitsFor(o outcome, err error) string {
 		return "database_unavailable"
 	case errors.Is(err, errTokenReplaced):
 		return "token_replaced"
-	case providerOf(err) != "", untried && o.provider != "", errors.Is(err, errNoHandler):
+	case providerOf(err) != "", untried && o.provider != "":
 		return "provider_unavailable"
 	case away, untried:
 		return "template_unavailable"

@@ -35,7 +35,6 @@ type Module struct {
 	providers []*guarded
 	failed    messaging.FailedQueue
 	attempts  int
-	handlers  chan struct{} // one is taken by each message between its reservation and its outcome
 	metrics   metrics
 	log       *slog.Logger
 
@@ -50,7 +49,7 @@ type Settings struct {
 	Service     *TemplateService // nil: Templates give the texts
 	Failed      messaging.FailedQueue
 	Attempts    int // how often a message may fail
-	Concurrency int // messages that are on their way to a provider at once, or whose outcome is being recorded
+	Concurrency int // messages in the works at once
 }
 
 // New wires the module.
@@ -59,7 +58,7 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, s Settings, lo
 	figures := newMetrics()
 	m := &Module{
 		db: db, bus: bus, cache: cache, store: store{db}, templates: s.Templates, metrics: figures, log: log,
-		failed: s.Failed, attempts: s.Attempts, handlers: make(chan struct{}, s.Concurrency), providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
+		failed: s.Failed, attempts: s.Attempts, providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
 	}
 	m.reservations = batch.NewKeyed("reserve", 1, m.store.reserve)
 	m.outcomes = batch.NewKeyed("record", 1, m.recordAll)

@@ -22,7 +22,7 @@ const Patience = 20 * time.Millisecond
 type Group[T any] struct {
 	run func([]T)
 	key func(T) string // nil: no item is in the way of another
-	few int            // items do not wait for each other's runs
+	few int            // that many items do not wait for a run of others; one at least
 
 	mu      sync.Mutex
 	waiting []*place[T]
@@ -83,12 +83,13 @@ func (g *Group[T]) Waiting() int {
 
 // start has those who wait be run, unless somebody will take them soon. mu is held.
 func (g *Group[T]) start() {
-	few := g.inRuns+len(g.waiting) <= g.few
-	if len(g.waiting) > 0 && (few || g.running == g.slow) && g.running < AtOnce {
+	if len(g.waiting) > 0 && (g.areFew() || g.running == g.slow) && g.running < AtOnce {
 		g.running++
 		go g.work()
 	}
 }
+
+func (g *Group[T]) areFew() bool { return g.inRuns+len(g.waiting) <= g.few }
 
 // work runs batches for as long as somebody waits whose key is free.
 func (g *Group[T]) work() {
@@ -121,15 +122,15 @@ func (g *Group[T]) lose() {
 	g.start()
 }
 
-// next takes all who wait: of a key the first one. It takes nobody when another run is under way, which
-// will, unless it is slow; but a first one always does, since it was started for somebody.
+// next takes all who wait: of a key the first one. It leaves them to another run that is under way and not
+// slow, unless they are few, or this is the first of a goroutine that was started for them.
 func (g *Group[T]) next(first, wasSlow bool) (batch []*place[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if wasSlow {
 		g.slow-- // where lose has yet to count it, less than none: then it starts a run for who comes until it does
 	}
-	if first || g.running-g.slow == 1 {
+	if first || g.areFew() || g.running-g.slow == 1 {
 		batch = g.takeAll()
 		g.inRuns += len(batch)
 	}

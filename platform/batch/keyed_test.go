@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -65,6 +67,37 @@ func TestFewDoNotWaitForEachOtherAndACrowdIsWrittenTogether(t *testing.T) {
 		require.NoError(t, callers.Wait())
 		require.Equal(t, [][]string{{"a"}, {"b"}, {"c"}, {"d", "e"}}, written)
 	})
+}
+
+// TestWhoMayGoOnWaitsForNoRunOfOthers whether it was its key that was not free, or that there were too many.
+func TestWhoMayGoOnWaitsForNoRunOfOthers(t *testing.T) {
+	t.Parallel()
+	for _, asked := range [][]string{{"a1", "long", "a2"}, {"a1", "b", "c", "long", "d2"}} {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			var later time.Duration
+			b := batch.NewKeyed("test", 4, func(_ context.Context, all words) (words, error) {
+				for _, word := range all {
+					if strings.HasSuffix(word, "2") {
+						later = time.Since(begun)
+					}
+				}
+				took := 2 * time.Millisecond
+				if all["l"] != "" {
+					took = batch.Patience - time.Millisecond
+				}
+				<-time.After(took)
+				return all, nil
+			})
+			var callers errgroup.Group
+			for _, word := range asked {
+				callers.Go(func() error { _, err := b.Do(t.Context(), word[:1], word); return err })
+				synctest.Wait()
+			}
+			require.NoError(t, callers.Wait())
+			require.Equal(t, 2*time.Millisecond, later, "when the first of %v had ended", asked)
+		})
+	}
 }
 
 // TestBatchThatIsSlowHoldsUpNoOther is about the latency of all whose batch is another one.

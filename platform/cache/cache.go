@@ -90,7 +90,7 @@ func (c *Cache) Ping(ctx context.Context) error { return c.redis.Ping(ctx).Err()
 // Read gives the cached value of key or loads it, with the version of its row, and keeps it.
 func Read[T any](ctx context.Context, c *Cache, key string, load func(context.Context) (T, int64, error)) (T, error) {
 	ns := c.readable(ctx)
-	if held, found := c.held(ctx, ns, key, reflect.TypeFor[T]()); found {
+	if held, found := c.held(ns, key, reflect.TypeFor[T]()); found {
 		var value T
 		if json.Unmarshal(held, &value) == nil {
 			return value, nil
@@ -102,7 +102,7 @@ func Read[T any](ctx context.Context, c *Cache, key string, load func(context.Co
 // ReadJSON is Read for who passes the value on: what is cached is not decoded.
 func ReadJSON[T any](ctx context.Context, c *Cache, key string, load func(context.Context) (T, int64, error)) ([]byte, error) {
 	ns := c.readable(ctx)
-	if held, found := c.held(ctx, ns, key, reflect.TypeFor[T]()); found && json.Valid(held) {
+	if held, found := c.held(ns, key, reflect.TypeFor[T]()); found && json.Valid(held) {
 		return held, nil
 	}
 	value, err := loaded(ctx, c, ns, key, load)
@@ -128,12 +128,13 @@ func loaded[T any](ctx context.Context, c *Cache, ns *namespace, key string, loa
 // began before its own write committed would read the value from before that write.
 
 // held gives the JSON of a value of this type.
-func (c *Cache) held(ctx context.Context, ns *namespace, key string, of reflect.Type) (value []byte, found bool) {
+func (c *Cache) held(ns *namespace, key string, of reflect.Type) (value []byte, found bool) {
 	if ns == nil {
 		return nil, false
 	}
 	asked := &get{key: ns.prefix + key}
-	err := cmp.Or(c.gets.Do(context.Background(), asked), asked.err) // soon, whatever comes: see getAll
+	ctx := context.Background() // the exchange has an end of its own, and is not this caller's alone
+	err := cmp.Or(c.gets.Do(ctx, asked), asked.err)
 	value, found = asked.of(of)
 	c.leave(ctx, ns, err)
 	if !found || time.Since(ns.learned) > believeFor {

@@ -13,11 +13,18 @@ type bounded struct {
 	context.Context // the parent
 	deadline        time.Time
 
-	mu      sync.Mutex
-	waited  context.Context // nil: nobody has asked for its end yet
-	stop    context.CancelFunc
-	stopped bool
+	mu     sync.Mutex
+	waited context.Context // nil: nobody has asked for its end yet
+	stop   context.CancelFunc
+	ended  error // before somebody did
 }
+
+// closed is the end of who has ended already.
+var closed = func() <-chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}()
 
 // within gives a context that ends within limit. cancel ends it before, and must be called.
 func within(parent context.Context, limit time.Duration) (ctx context.Context, cancel func()) {
@@ -36,10 +43,10 @@ func (b *bounded) Done() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waited == nil {
-		b.waited, b.stop = context.WithDeadline(b.Context, b.deadline)
-		if b.stopped {
-			b.stop()
+		if b.over() != nil {
+			return closed
 		}
+		b.waited, b.stop = context.WithDeadline(b.Context, b.deadline)
 	}
 	return b.waited.Done()
 }
@@ -48,17 +55,22 @@ func (b *bounded) Done() <-chan struct{} {
 func (b *bounded) Err() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case b.waited != nil:
+	if b.waited != nil {
 		return b.waited.Err()
-	case b.Context.Err() != nil:
-		return b.Context.Err()
-	case b.stopped:
-		return context.Canceled
-	case !time.Now().Before(b.deadline):
-		return context.DeadlineExceeded
 	}
-	return nil
+	return b.over()
+}
+
+// over notes how it ended, if it did while nobody waited: so it stays.
+func (b *bounded) over() error {
+	switch {
+	case b.ended != nil:
+	case b.Context.Err() != nil:
+		b.ended = b.Context.Err()
+	case !time.Now().Before(b.deadline):
+		b.ended = context.DeadlineExceeded
+	}
+	return b.ended
 }
 
 // Value implements context.Context. Package context finds by it whose end the end of a context is.
@@ -75,8 +87,10 @@ func (b *bounded) Value(key any) any {
 func (b *bounded) cancel() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.stopped = true
-	if b.stop != nil {
+	switch {
+	case b.waited != nil:
 		b.stop()
+	case b.over() == nil:
+		b.ended = context.Canceled
 	}
 }

@@ -48,8 +48,17 @@ func TestBoundedEndsAsOneOfPackageContextDoes(t *testing.T) {
 					test.end(cancel, cancelParent)
 					synctest.Wait()
 					require.Equal(t, test.want, ctx.Err())
-					require.Equal(t, test.want != nil, over())
-					require.Equal(t, test.want, ctx.Err(), "as before somebody waited")
+					if waits {
+						require.Equal(t, test.want != nil, over())
+					}
+					if test.want != nil { // whatever happens afterwards
+						cancel()
+						cancelParent()
+						<-time.After(limit)
+						require.Equal(t, test.want, ctx.Err())
+						require.True(t, over())
+						require.Equal(t, test.want, ctx.Err())
+					}
 				})
 			})
 		}

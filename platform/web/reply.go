@@ -50,7 +50,7 @@ type reply struct {
 }
 
 func success(status int, message string, data any) (reply, error) {
-	if encoded, ok := data.(interface{ json() []byte }); ok {
+	if encoded, ok := data.(interface{ json() []byte }); ok && len(encoded.json()) > 0 { // else package json says what is wrong
 		return reply{status: max(status, http.StatusOK), body: around(encoded.json(), message)}, nil
 	}
 	e := envelope{Success: true, Message: message, Data: data}
