@@ -69,13 +69,17 @@ func patch(_ context.Context, w *world) job {
 // hashConnections are so many that no core waits for what there is to a login besides its hash.
 const hashConnections = 16
 
+// hashSeconds is the length of a round of hashes. There are few in a second, and at the beginning and the end of
+// a round, when the first are looked up and the last are recorded, a core has none.
+const hashSeconds = 6
+
 // hashes is the floor of what needs a password: nothing but the hashes, on every core at once.
 func (w *world) hashes(ctx context.Context, scale float64) round {
 	var hashed struct {
 		Done int
 		Took time.Duration
 	}
-	check(json.Unmarshal(w.ask(ctx, "/hash?during="+seconds(3, scale).String()), &hashed))
+	check(json.Unmarshal(w.ask(ctx, "/hash?during="+seconds(hashSeconds, scale).String()), &hashed))
 	return round{done: hashed.Done, took: hashed.Took}
 }
 
@@ -86,12 +90,12 @@ func register(_ context.Context, w *world) job {
 			return request("POST", usersPath, "", registrationOf(uuid.NewString()+"@example.com"))
 		}
 	}
-	return job{what: "register", bar: 0.9, floor: w.hashes, service: w.load(w.service, hashConnections, 3, strangers)}
+	return job{what: "register", bar: 0.9, floor: w.hashes, service: w.load(w.service, hashConnections, hashSeconds, strangers)}
 }
 
 // login signs users in.
 func login(_ context.Context, w *world) job {
-	service := w.load(w.service, hashConnections, 3, func(u user) script { return inTurn(loginOf(u)) })
+	service := w.load(w.service, hashConnections, hashSeconds, func(u user) script { return inTurn(loginOf(u)) })
 	return job{
 		what:  "login",
 		bar:   0.9,
