@@ -8,6 +8,8 @@ import (
 	"regexp"
 
 	"github.com/google/uuid"
+
+	"user-service/platform/ctxvalue"
 )
 
 // Header names a correlation id and a trace context in HTTP and AMQP.
@@ -21,8 +23,6 @@ type IDs struct {
 	Correlation string
 	Traceparent string // "" when the caller sent none or a malformed one
 }
-
-type key struct{}
 
 var (
 	validID          = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
@@ -43,27 +43,11 @@ func Accept(correlationID, traceparent string) IDs {
 	return IDs{Correlation: correlationID, Traceparent: traceparent}
 }
 
-// ofIDs is a value itself: a context of context.WithValue costs two allocations instead of one.
-type ofIDs struct {
-	context.Context
-	ids IDs
-}
-
 // With puts ids into the context.
-func With(ctx context.Context, ids IDs) context.Context { return &ofIDs{ctx, ids} }
-
-// Value implements context.Context.
-func (c *ofIDs) Value(asked any) any {
-	if asked == (key{}) {
-		return &c.ids
-	}
-	return c.Context.Value(asked)
-}
+func With(ctx context.Context, ids IDs) context.Context { return ctxvalue.With(ctx, ids) }
 
 // From reads the ids of the context; both are empty outside a request or message.
 func From(ctx context.Context) IDs {
-	if found, ok := ctx.Value(key{}).(*IDs); ok {
-		return *found
-	}
-	return IDs{}
+	ids, _ := ctxvalue.From[IDs](ctx)
+	return ids
 }

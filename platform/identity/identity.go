@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/netip"
 
+	"user-service/platform/ctxvalue"
 	"user-service/platform/fault"
 )
 
@@ -73,56 +74,17 @@ func (c Client) Network() string {
 	return network.String()
 }
 
-// The contexts below are values themselves: one of context.WithValue costs two allocations instead of one.
-
-type key struct{}
-
-type ofPrincipal struct {
-	context.Context
-	principal Principal
-}
-
 // With puts the principal into the context.
-func With(ctx context.Context, p Principal) context.Context { return &ofPrincipal{ctx, p} }
-
-// Value implements context.Context.
-func (c *ofPrincipal) Value(asked any) any {
-	if asked == (key{}) {
-		return &c.principal
-	}
-	return c.Context.Value(asked)
-}
+func With(ctx context.Context, p Principal) context.Context { return ctxvalue.With(ctx, p) }
 
 // From reads the principal; ok is false for an anonymous request.
-func From(ctx context.Context) (p Principal, ok bool) {
-	if found, ok := ctx.Value(key{}).(*Principal); ok {
-		return *found, true
-	}
-	return Principal{}, false
-}
-
-type clientKey struct{}
-
-type ofClient struct {
-	context.Context
-	client Client
-}
+func From(ctx context.Context) (p Principal, ok bool) { return ctxvalue.From[Principal](ctx) }
 
 // WithClient puts where a request comes from into the context.
-func WithClient(ctx context.Context, c Client) context.Context { return &ofClient{ctx, c} }
-
-// Value implements context.Context.
-func (c *ofClient) Value(asked any) any {
-	if asked == (clientKey{}) {
-		return &c.client
-	}
-	return c.Context.Value(asked)
-}
+func WithClient(ctx context.Context, c Client) context.Context { return ctxvalue.With(ctx, c) }
 
 // ClientFrom reads where the request comes from; the zero Client when it is none of a client.
 func ClientFrom(ctx context.Context) Client {
-	if found, ok := ctx.Value(clientKey{}).(*Client); ok {
-		return *found
-	}
-	return Client{}
+	c, _ := ctxvalue.From[Client](ctx)
+	return c
 }

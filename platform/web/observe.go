@@ -149,7 +149,7 @@ func method(req *http.Request) string {
 	return "other"
 }
 
-// label is of a status, and needs not be made for each request.
+// label is a status as text. Those of nearly all replies need not be made anew.
 func label(status int) string {
 	switch status {
 	case http.StatusOK:
