@@ -68,7 +68,8 @@ func (s store) change(ctx context.Context, wishes map[string]wish) (before []row
 	err = s.db.Select(ctx, &before, `
 		WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', '1s', true)),
 		asked AS MATERIALIZED (
-			SELECT a.* FROM patience, json_to_recordset($1) AS a (user_id uuid, email boolean, push boolean) ORDER BY user_id),
+			SELECT a.* FROM patience, json_to_recordset($1) AS a (user_id uuid, email boolean, push boolean, few text)
+			WHERE `+postgres.Few+` ORDER BY user_id),
 		before AS MATERIALIZED (
 			SELECT p.*, coalesce(asked.email, p.email) AS email_now, coalesce(asked.push, p.push) AS push_now
 			FROM asked, LATERAL (

@@ -95,7 +95,8 @@ func (s store) setChannels(ctx context.Context, all []*events.PreferencesChanged
 	}
 	err = s.db.Select(ctx, &users, `
 		WITH told AS MATERIALIZED (
-			SELECT * FROM json_to_recordset($1) AS t (user_id uuid, email boolean, push boolean) ORDER BY user_id),
+			SELECT * FROM json_to_recordset($1) AS t (user_id uuid, email boolean, push boolean, few text)
+			WHERE `+postgres.Few+` ORDER BY user_id),
 		locked AS MATERIALIZED (
 			SELECT of.id AS of, told.email AS email_now, told.push AS push_now
 			FROM told, LATERAL (SELECT id FROM profile.users WHERE id = told.user_id FOR UPDATE) AS of)

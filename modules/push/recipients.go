@@ -90,7 +90,8 @@ func (m *Module) preferencesChanged(ctx context.Context, all []*events.Preferenc
 	var rows []recipientRow
 	if err := m.db.Select(ctx, &rows, `
 		WITH told AS MATERIALIZED (
-			SELECT * FROM json_to_recordset($1) AS t (user_id uuid, push boolean) ORDER BY user_id),
+			SELECT * FROM json_to_recordset($1) AS t (user_id uuid, push boolean, few text)
+			WHERE `+postgres.Few+` ORDER BY user_id),
 		locked AS MATERIALIZED (
 			SELECT of.user_id AS of, told.push AS push_now
 			FROM told, LATERAL (SELECT user_id FROM push.recipients WHERE user_id = told.user_id FOR UPDATE) AS of)
