@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 	"text/template"
+	syntax "text/template/parse"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -33,7 +35,13 @@ type texter interface {
 type Templates map[string]pattern
 
 // pattern is a text with places for variables.
-type pattern struct{ title, body *template.Template }
+type pattern struct{ title, body part }
+
+// part is a title or a body.
+type part struct {
+	*template.Template
+	optional []string // variables
+}
 
 //go:embed templates/*.json
 var builtIn embed.FS
@@ -49,7 +57,8 @@ func BuiltInTemplates() Templates {
 
 // Add reads the templates of a folder, which replace others of the same code. Each is a file of its own,
 // CODE.json or for one language CODE.LANGUAGE.json as in welcome_notification.de.json, with a title and a
-// body in the form of Go's text/template, where {{name}} stands for {{.name}}.
+// body in the form of Go's text/template, where {{name}} stands for {{.name}}, and a variable that an if or
+// a with asks for need not be there.
 // It gives all that is wrong with them.
 func (t Templates) Add(folder fs.FS) (faults []error) { return t.add(folder, ".") }
 
@@ -99,7 +108,7 @@ var plain = regexp.MustCompile(`\{\{(-?\s*)([A-Za-z_]\w*)(\s*-?)\}\}`)
 
 var words = regexp.MustCompile(`^(block|break|continue|define|else|end|false|if|nil|range|template|true|with)$`)
 
-func parsedText(source string) (*template.Template, error) {
+func parsedText(source string) (part, error) {
 	source = plain.ReplaceAllStringFunc(source, func(found string) string {
 		parts := plain.FindStringSubmatch(found)
 		if words.MatchString(parts[2]) {
@@ -107,7 +116,37 @@ func parsedText(source string) (*template.Template, error) {
 		}
 		return "{{" + parts[1] + "." + parts[2] + parts[3] + "}}"
 	})
-	return template.New("text").Option("missingkey=error").Parse(source)
+	parsed, err := template.New("text").Option("missingkey=error").Parse(source)
+	if err != nil {
+		return part{}, err
+	}
+	return part{parsed, optionalIn(parsed.Root, nil)}, nil
+}
+
+// optionalIn adds the variables that are asked for while the dot is still that of the whole.
+func optionalIn(list *syntax.ListNode, names []string) []string {
+	if list == nil {
+		return names
+	}
+	for _, node := range list.Nodes {
+		switch n := node.(type) {
+		case *syntax.IfNode:
+			names = optionalIn(n.ElseList, optionalIn(n.List, appendAsked(names, n.Pipe)))
+		case *syntax.WithNode:
+			names = optionalIn(n.ElseList, appendAsked(names, n.Pipe))
+		}
+	}
+	return names
+}
+
+// appendAsked adds the variable that asked is, if it is one and nothing else.
+func appendAsked(names []string, asked *syntax.PipeNode) []string {
+	if len(asked.Cmds) == 1 && len(asked.Cmds[0].Args) == 1 {
+		if field, is := asked.Cmds[0].Args[0].(*syntax.FieldNode); is && len(field.Ident) == 1 {
+			return append(names, field.Ident[0])
+		}
+	}
+	return names
 }
 
 // missing finds the variable's name in what text/template says of it.
@@ -146,8 +185,9 @@ func (t Templates) in(code, language string) (pattern, bool) {
 	return found, known
 }
 
-func fill(t *template.Template, variables map[string]any) (string, error) {
+func fill(t part, variables map[string]any) (string, error) {
 	var out bytes.Buffer
+	variables = t.complete(variables)
 	if err := t.Execute(&out, variables); err != nil {
 		detail := err.Error()
 		if found := missing.FindStringSubmatch(detail); found != nil {
@@ -157,9 +197,24 @@ func fill(t *template.Template, variables map[string]any) (string, error) {
 	}
 	text := out.String()
 	if strings.Contains(text, nothing) {
-		return "", &messaging.Permanent{Reason: "template_failed", Detail: "a variable is null that is to be shown" + nullsOf(variables)}
+		return "", &messaging.Permanent{Reason: "template_failed", Detail: "a variable is missing or null that is to be shown" + nullsOf(variables)}
 	}
 	return text, nil
+}
+
+// complete has those that are optional and missing be null.
+func (t part) complete(variables map[string]any) map[string]any {
+	given := variables
+	for _, name := range t.optional {
+		if _, is := variables[name]; is {
+			continue
+		}
+		if len(variables) == len(given) {
+			variables = maps.Clone(given)
+		}
+		variables[name] = nil
+	}
+	return variables
 }
 
 // nothing is what text/template shows of null.
@@ -176,5 +231,5 @@ func nullsOf(variables map[string]any) string {
 		return ""
 	}
 	slices.Sort(names)
-	return fmt.Sprintf("; null are %q", names)
+	return fmt.Sprintf("; so are %q", names)
 }

@@ -3,6 +3,7 @@ package push
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"testing"
 	"testing/fstest"
 
@@ -45,6 +46,32 @@ func TestTemplatesOfAFolderReplaceTheBuiltInOnesAndKnowLanguages(t *testing.T) {
 		require.ErrorAs(t, err, &permanent)
 		require.Equal(t, "template_failed", permanent.Reason)
 		require.Regexp(t, `the variable "(name|title)" is missing`, permanent.Detail)
+	}
+}
+
+func TestVariableThatIsOnlyAskedForNeedNotBeThere(t *testing.T) {
+	t.Parallel()
+	all := Templates{}
+	require.Empty(t, all.Add(fstest.MapFS{"code.json": file(`{"title": "{{with .link}}at {{.}}{{else}}nowhere{{if .vip}}, {{greeting}}{{end}}{{end}}", "body": "{{with .list}}{{if .inner}}{{end}}{{end}}{{name}}"}`)}))
+	title := func(variables map[string]any) (string, error) {
+		given := maps.Clone(variables)
+		text, err := all.render(t.Context(), "code", "", variables)
+		require.Equal(t, given, variables, "the producer's own are left as they are")
+		return text.Title, err
+	}
+	for want, variables := range map[string]map[string]any{
+		"nowhere": {"name": "Ada"}, "nowhere, dear": {"name": "Ada", "vip": true, "greeting": "dear"}, "at x": {"name": "Ada", "link": "x"},
+	} {
+		got, err := title(variables)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	for fault, variables := range map[string]map[string]any{
+		`the variable "name" is missing`: {"link": "x"}, `the variable "greeting" is missing`: {"name": "Ada", "vip": true},
+		`the variable "inner" is missing`: {"name": "Ada", "list": map[string]any{"x": 1}},
+	} {
+		_, err := title(variables)
+		require.ErrorContains(t, err, fault)
 	}
 }
 
