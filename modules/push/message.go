@@ -148,8 +148,7 @@ func (r *object) wholeNumber(name string, dest *int) {
 	if found == "" {
 		return
 	}
-	var quoted string
-	if json.Unmarshal(raw, &quoted) == nil && wholeNumber.MatchString(quoted) {
+	if quoted, is := textOf(raw); is && wholeNumber.MatchString(quoted) {
 		raw = json.RawMessage(quoted)
 	}
 	var number float64
@@ -165,8 +164,8 @@ func (r *object) text(limit int, names ...string) string {
 	if name == "" {
 		return ""
 	}
-	var text string
-	if json.Unmarshal(raw, &text) != nil {
+	text, is := textOf(raw)
+	if !is {
 		r.wrong(name + " must be a string")
 		return ""
 	}
@@ -178,15 +177,26 @@ var wholeNumber = regexp.MustCompile(`^-?[0-9]+$`)
 // id is a text or a number, whose digits are kept as they were written.
 func (r *object) id(limit int, names ...string) string {
 	raw, name := r.named(names)
-	if wholeNumber.Match(raw) {
-		return r.bounded(name, string(raw), limit)
+	if name == "" {
+		return ""
 	}
-	var text string
-	if name != "" && json.Unmarshal(raw, &text) != nil {
+	text, is := textOf(raw)
+	if !is && wholeNumber.Match(raw) {
+		text, is = string(raw), true
+	}
+	if !is {
 		r.wrong(name + " must be a string or a whole number")
 		return ""
 	}
 	return r.bounded(name, text, limit)
+}
+
+// textOf reads a string. Almost all are as they stand between their quotes.
+func textOf(raw json.RawMessage) (text string, is bool) {
+	if raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), true
+	}
+	return text, raw[0] == '"' && json.Unmarshal(raw, &text) == nil
 }
 
 func (r *object) bounded(name, text string, limit int) string {
