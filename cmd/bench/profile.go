@@ -21,20 +21,26 @@ type profileCommand struct {
 	Entries int           `default:"15" help:"How many entries of each profile are shown (${default})."`
 }
 
-// Run watches the service under three loads, and prints what took the most.
+// profiled is the service's setting.
+const profiled = "PPROF=true"
+
+// Run watches the service under four loads, and prints what took the most.
 func (c profileCommand) Run(ctx context.Context) (err error) {
 	defer catch(&err)
 	w := new(world)
 	defer w.close()
 	w.open(ctx, c.Binary)
 	w.populate(ctx)
-	w.restartService(ctx, "PPROF=true")
+	w.restartService(ctx, profiled)
 	check(os.MkdirAll(c.Dir, 0o755))
 	for _, load := range []struct {
 		name string
 		job  job
-	}{{"get", get(ctx, w)}, {"patch", patch(ctx, w)}, {"push", push(ctx, w)}} {
+	}{{"get", get(ctx, w)}, {"patch", patch(ctx, w)}, {"push", push(ctx, w)}, {"slow", slowPush(ctx, w)}} {
 		fmt.Println("watching", load.name)
+		if load.job.settings != nil {
+			w.restartService(ctx, append(load.job.settings, profiled)...)
+		}
 		w.settle(ctx)
 		load.job.service(ctx, warmUp)
 		for _, file := range c.watch(ctx, w, load.name, load.job.service) {
