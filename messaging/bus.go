@@ -65,8 +65,7 @@ func (b *Bus) Publish(ctx context.Context, event events.Event) error {
 }
 
 // Together is for many events of one transaction, of whichever users: what fn publishes is told to its
-// followers when fn has ended, and then written to the outbox by one statement. One by one, two such
-// transactions could each wait for a number that the other one has taken.
+// followers when fn has ended, to those of FollowAll all at once.
 func (b *Bus) Together(ctx context.Context, fn func(ctx context.Context) error) error {
 	var held message.Messages
 	if err := fn(context.WithValue(ctx, heldKey{}, &held)); err != nil || len(held) == 0 {

@@ -34,7 +34,7 @@ func (o *Outbox) send(ctx context.Context, topic, source, subject string, comman
 		return err
 	}
 	ids := correlation.From(ctx)
-	msg.Metadata[metaSource], msg.Metadata[metaSubject] = source, subject
+	msg.Metadata[metaTopic], msg.Metadata[metaSource], msg.Metadata[metaSubject] = topic, source, subject
 	msg.Metadata[metaCorrelation], msg.Metadata[metaTraceparent] = ids.Correlation, ids.Traceparent
 	msg.SetContext(ctx)
 	return o.Publish(topic, msg)

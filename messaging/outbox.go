@@ -30,29 +30,56 @@ func NewOutbox(db *postgres.DB) *Outbox {
 	}
 }
 
-// Publish implements message.Publisher. The messages of one call share one context.
+// Publish implements message.Publisher. The messages of one call share one context. They are written when
+// all else of its transaction is done: its events by one statement, so that the numbers of a user are locked
+// for the shortest time, and always in the same order.
 func (o *Outbox) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
 	ctx := messages[0].Context()
-	// watermill-sql executes with a background context, so each call gets an executor that knows
-	// the one of the message, and with it the transaction.
-	publisher, err := wsql.NewPublisher(executor{ctx, o.db}, wsql.PublisherConfig{SchemaAdapter: outboxSchema{}}, watermill.NopLogger{})
+	waiting, err := postgres.Local[unwritten](ctx, o)
 	if err != nil {
-		return err
-	}
-	if err := publisher.Publish(topic, messages...); err != nil {
 		return err
 	}
 	wake := o.wake
 	switch topic {
 	case mailTopic:
 		wake = o.wakeMail
+		waiting.commands = append(waiting.commands, messages...)
 	case pushTopic:
 		wake = o.wakePush
+		waiting.commands = append(waiting.commands, messages...)
+	default:
+		waiting.events = append(waiting.events, messages...)
+	}
+	if err := postgres.BeforeCommit(ctx, func(ctx context.Context) error { return o.write(ctx, waiting) }); err != nil {
+		return err
 	}
 	return postgres.AfterCommit(ctx, func(context.Context) { ring(wake) })
+}
+
+// unwritten is what a transaction has for the outbox.
+type unwritten struct{ commands, events message.Messages }
+
+// write leaves nothing to the next hook of the transaction.
+func (o *Outbox) write(ctx context.Context, waiting *unwritten) error {
+	all := *waiting
+	*waiting = unwritten{}
+	// watermill-sql executes with a background context, so each transaction gets an executor that knows its own.
+	publisher, err := wsql.NewPublisher(executor{ctx, o.db}, wsql.PublisherConfig{SchemaAdapter: outboxSchema{}}, watermill.NopLogger{})
+	if err != nil {
+		return err
+	}
+	for _, command := range all.commands {
+		if err := publisher.Publish(command.Metadata[metaTopic], command); err != nil {
+			return err
+		}
+	}
+	if len(all.events) == 0 {
+		return nil
+	}
+	return publisher.Publish(all.events[0].Metadata[metaTopic], all.events...)
 }
 
 // Close implements message.Publisher.

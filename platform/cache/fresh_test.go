@@ -94,7 +94,7 @@ func TestRolledBackChangeLeavesTheRowAsItWas(t *testing.T) {
 		refusal := errors.New("refused")
 		require.ErrorIs(t, a.db.InTx(t.Context(), func(ctx context.Context) error {
 			require.NoError(t, a.change(ctx, key, "never"))
-			return postgres.BeforeCommit(ctx, func(context.Context) error { return refusal })
+			return onceAnnounced(ctx, func() error { return refusal })
 		}), refusal)
 	}
 	rollBack()

@@ -10,7 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"user-service/platform/postgres"
 	"user-service/platform/servertest"
 )
 
@@ -53,7 +52,7 @@ func TestChangeThatCannotBeWrittenForwardAfterASlowCommitIsToldByTheEpoch(t *tes
 	before := b.prefixInUse()
 	require.NoError(t, a.db.InTx(t.Context(), func(ctx context.Context) error {
 		require.NoError(t, a.change(ctx, key, "new"))
-		return postgres.BeforeCommit(ctx, func(context.Context) error {
+		return onceAnnounced(ctx, func() error {
 			w.raiseEpoch(t)
 			b.moved(t, before)
 			b.settle(t)

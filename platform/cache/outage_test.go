@@ -54,7 +54,7 @@ func TestInstanceWhoseRedisCameBackDuringItsCommitReadsItsOwnWrite(t *testing.T)
 	a.proxy.Cut()
 	require.NoError(t, a.db.InTx(t.Context(), func(ctx context.Context) error {
 		require.NoError(t, a.change(ctx, key, "new"))
-		return postgres.BeforeCommit(ctx, func(context.Context) error {
+		return onceAnnounced(ctx, func() error {
 			a.proxy.Restore()
 			a.settle(t)
 			return nil
@@ -83,7 +83,7 @@ func TestEveryWriteWithoutRedisRaisesTheEpochAndEveryOtherLeavesItAlone(t *testi
 	refusal := errors.New("refused")
 	require.ErrorIs(t, a.db.InTx(t.Context(), func(ctx context.Context) error {
 		require.NoError(t, a.change(ctx, key, "never"))
-		return postgres.BeforeCommit(ctx, func(context.Context) error { return refusal })
+		return onceAnnounced(ctx, func() error { return refusal })
 	}), refusal)
 	require.Equal(t, before+2, w.epoch(t), "rolled back with its transaction")
 }
@@ -100,7 +100,7 @@ func TestWriteThatCannotBeWrittenForwardIsAMissOnly(t *testing.T) {
 		before := w.epoch(t)
 		require.NoError(t, a.db.InTx(t.Context(), func(ctx context.Context) error {
 			require.NoError(t, a.change(ctx, key, "new"))
-			return postgres.BeforeCommit(ctx, func(context.Context) error { a.proxy.Cut(); return nil })
+			return onceAnnounced(ctx, func() error { a.proxy.Cut(); return nil })
 		}))
 		require.Equal(t, "new", b.misses(t, key).Text)
 		require.Equal(t, "new", a.read(t, key).Text)

@@ -96,7 +96,7 @@ func (m *model) write(i *instance, text string, announced chan struct{}, decide 
 		if err := i.change(ctx, m.key, text); err != nil {
 			return err
 		}
-		return postgres.BeforeCommit(ctx, func(context.Context) error {
+		return onceAnnounced(ctx, func() error {
 			close(announced)
 			if decision = <-decide; decision == "roll back" {
 				return errRefused

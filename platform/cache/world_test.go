@@ -194,6 +194,14 @@ func (i *instance) write(t testing.TB, key, text string) {
 	require.NoError(t, i.db.InTx(t.Context(), func(ctx context.Context) error { return i.change(ctx, key, text) }))
 }
 
+// onceAnnounced has fn run inside the transaction when what was changed so far has been announced: the cache
+// waits for that in a hook that its own first hook adds.
+func onceAnnounced(ctx context.Context, fn func() error) error {
+	return postgres.BeforeCommit(ctx, func(ctx context.Context) error {
+		return postgres.BeforeCommit(ctx, func(context.Context) error { return fn() })
+	})
+}
+
 // writeAndCrash commits a write, and dies before the new value is written forward. beforeCommit runs
 // once the change has been announced.
 func (i *instance) writeAndCrash(t testing.TB, key, text string, beforeCommit func()) {
@@ -206,7 +214,7 @@ func (i *instance) writeAndCrash(t testing.TB, key, text string, beforeCommit fu
 			if err := i.change(ctx, key, text); err != nil {
 				return err
 			}
-			return postgres.BeforeCommit(ctx, func(context.Context) error { beforeCommit(); return nil })
+			return onceAnnounced(ctx, func() error { beforeCommit(); return nil })
 		})
 	})
 }

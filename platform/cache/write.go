@@ -41,7 +41,8 @@ func (c *Cache) Changed(ctx context.Context, key string, version int64, value an
 	return postgres.BeforeCommit(ctx, func(ctx context.Context) error { return c.announce(ctx, made) })
 }
 
-// announce runs inside the transaction: when Redis cannot be told, the epoch is raised with it.
+// announce runs inside the transaction, which need not wait for Redis before its last statement is done: when
+// Redis cannot be told, the epoch is raised with it.
 func (c *Cache) announce(ctx context.Context, made *changes) error {
 	if made.announced == 0 { // only now, so that what others do after the commit need not wait for Redis
 		if err := postgres.AfterCommit(ctx, func(ctx context.Context) { c.forward(ctx, made) }); err != nil {
@@ -64,11 +65,17 @@ func (c *Cache) announce(ctx context.Context, made *changes) error {
 				announced = append(announced, entry{key: made.in.old + change.key, version: change.version})
 			}
 		}
-		err := c.put(ctx, announced, announceFor, callTimeout)
-		if err == nil {
-			return nil
-		}
-		c.lost(ctx, err)
+		told := make(chan error, 1)
+		go func() { told <- c.put(ctx, announced, announceFor, callTimeout) }()
+		return postgres.BeforeCommit(ctx, func(ctx context.Context) error {
+			err := <-told
+			if err == nil || made.raised {
+				return nil
+			}
+			c.lost(ctx, err)
+			made.raised = true
+			return c.raise(ctx)
+		})
 	}
 	made.raised = true
 	return c.raise(ctx)
