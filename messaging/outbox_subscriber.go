@@ -36,17 +36,17 @@ type lane struct {
 
 // take deletes a batch, unless somebody else is at it: the rows are back when the transaction is
 // not committed. The commit need not reach the disk: should the database crash, the batch is carried
-// once more. It looks one row further, to know whether there is more. The size of a batch is a part of the
-// statement: for one that is an argument PostgreSQL makes a plan each time, which takes longer than to run it.
+// once more. It looks one row further, to know whether there is more. With the limit as an argument PostgreSQL
+// plans it each time, for the table as it is then: a plan that was made when it was small reads all of it.
 func (l lane) take() string {
-	return fmt.Sprintf(`
+	return `
 	WITH leader AS MATERIALIZED (
-		SELECT pg_try_advisory_xact_lock($1) AS leads, set_config('synchronous_commit', 'off', true)),
+		SELECT pg_try_advisory_xact_lock($2) AS leads, set_config('synchronous_commit', 'off', true)),
 	next AS MATERIALIZED (
-		SELECT position FROM messaging.outbox WHERE (SELECT leads FROM leader) AND %s ORDER BY position LIMIT %[2]d + 1)
-	DELETE FROM messaging.outbox WHERE position = ANY (ARRAY(SELECT position FROM next ORDER BY position LIMIT %[2]d))
+		SELECT position FROM messaging.outbox WHERE (SELECT leads FROM leader) AND ` + l.rows + ` ORDER BY position LIMIT $1 + 1)
+	DELETE FROM messaging.outbox WHERE position = ANY (ARRAY(SELECT position FROM next ORDER BY position LIMIT $1))
 	RETURNING position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at,
-		extract(epoch FROM clock_timestamp() - created_at) AS waited, (SELECT count(*) FROM next) > %[2]d AS more`, l.rows, l.batch)
+		extract(epoch FROM clock_timestamp() - created_at) AS waited, (SELECT count(*) FROM next) > $1 AS more`
 }
 
 var (
@@ -60,7 +60,6 @@ var (
 // batchOf. An ack deletes them, in the transaction that read them; a nack leaves them.
 type outboxSubscriber struct {
 	lane lane
-	take string // the lane's statement
 	db   *postgres.DB
 	lag  prometheus.Observer
 	wake <-chan struct{}
@@ -74,7 +73,7 @@ type outboxSubscriber struct {
 
 func newOutboxSubscriber(o *Outbox, l lane, wake <-chan struct{}, conn *Connection, log *slog.Logger) *outboxSubscriber {
 	return &outboxSubscriber{
-		lane: l, take: l.take(), db: o.db, lag: o.lag.WithLabelValues(l.name), wake: wake, conn: conn,
+		lane: l, db: o.db, lag: o.lag.WithLabelValues(l.name), wake: wake, conn: conn,
 		log: log.With("logger", "relay", "lane", l.name), closing: make(chan struct{}),
 	}
 }
@@ -159,7 +158,7 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 	// A batch under way is finished also when the subscription ends.
 	err = s.db.InTx(context.WithoutCancel(ctx), func(tx context.Context) error {
 		var rows []outboxRow
-		if err := s.db.Select(tx, &rows, s.take, s.lane.lock); err != nil {
+		if err := s.db.Select(tx, &rows, s.lane.take(), s.lane.batch, s.lane.lock); err != nil {
 			return fmt.Errorf("take a batch: %w", err)
 		}
 		taken := time.Now()
