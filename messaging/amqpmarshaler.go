@@ -22,11 +22,20 @@ type marshaler struct{}
 
 var _ wamqp.Marshaler = marshaler{}
 
-type deliveryKey struct{}
+// arrived is a delivery, and its place among those that are handled; nil for none.
+type arrived struct {
+	amqp.Delivery
+	place *place
+}
 
-// Unmarshal implements wamqp.Marshaler. It never fails. The delivery itself stays within reach, so
-// that a copy of the message has every header in its own type.
-func (marshaler) Unmarshal(d amqp.Delivery) (*message.Message, error) {
+type arrivedKey struct{}
+
+// Unmarshal implements wamqp.Marshaler. It never fails.
+func (marshaler) Unmarshal(d amqp.Delivery) (*message.Message, error) { return messageOf(d, nil), nil }
+
+// messageOf keeps the delivery itself within reach, so that a copy of the message has every header in its
+// own type.
+func messageOf(d amqp.Delivery, mine *place) *message.Message {
 	id := d.MessageId
 	if id == "" {
 		id = uuid.NewString()
@@ -38,8 +47,8 @@ func (marshaler) Unmarshal(d amqp.Delivery) (*message.Message, error) {
 	if d.CorrelationId != "" {
 		msg.Metadata[metaCorrelation] = d.CorrelationId
 	}
-	msg.SetContext(context.WithValue(context.Background(), deliveryKey{}, d))
-	return msg, nil
+	msg.SetContext(context.WithValue(context.Background(), arrivedKey{}, &arrived{d, mine}))
+	return msg
 }
 
 // Marshal implements wamqp.Marshaler: a copy of the delivery that msg came from.
@@ -47,9 +56,12 @@ func (marshaler) Marshal(msg *message.Message) (amqp.Publishing, error) {
 	return copyOf(msg), nil
 }
 
-func deliveryOf(msg *message.Message) amqp.Delivery {
-	d, _ := msg.Context().Value(deliveryKey{}).(amqp.Delivery)
-	return d
+func arrivedAs(msg *message.Message) *arrived {
+	a, is := msg.Context().Value(arrivedKey{}).(*arrived)
+	if !is {
+		return new(arrived)
+	}
+	return a
 }
 
 func headerText(value any) string {
@@ -71,7 +83,7 @@ func headerText(value any) string {
 // failed queue), CC (copies for others). A message that came without a correlation id keeps the one
 // it was given, so that all its attempts are found under one.
 func copyOf(msg *message.Message) amqp.Publishing {
-	d := deliveryOf(msg)
+	d := arrivedAs(msg)
 	headers := maps.Clone(d.Headers)
 	if headers == nil || tableSize(headers) > maxHeaders {
 		headers = amqp.Table{}

@@ -41,7 +41,7 @@ type Consumer struct {
 
 // Run consumes until ctx ends, then finishes what is in the works, for grace at the most.
 func (c Consumer) Run(ctx context.Context, grace time.Duration) error {
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: grace}, watermill.NewSlogLogger(quiet(c.Log)))
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: grace}, newQuiet(c.Log))
 	if err != nil {
 		return err
 	}
@@ -90,17 +90,22 @@ func runRouter(ctx context.Context, router *message.Router, subscribers ...messa
 	}
 }
 
-// quiet drops what Watermill has to say of its own workings; faults are still shown.
-func quiet(log *slog.Logger) *slog.Logger { return slog.New(warnings{log.Handler()}) }
+// quiet is Watermill's logger without what it has to say of its own workings, many lines for each message:
+// its own adapter puts them together before it finds that nobody wants them. Faults are still shown.
+type quiet struct{ watermill.LoggerAdapter }
 
-type warnings struct{ slog.Handler }
+func newQuiet(log *slog.Logger) quiet { return quiet{watermill.NewSlogLogger(log)} }
 
-func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+// Info implements watermill.LoggerAdapter.
+func (quiet) Info(string, watermill.LogFields) {}
+
+// Debug implements watermill.LoggerAdapter.
+func (quiet) Debug(string, watermill.LogFields) {}
+
+// Trace implements watermill.LoggerAdapter.
+func (quiet) Trace(string, watermill.LogFields) {}
+
+// With implements watermill.LoggerAdapter.
+func (q quiet) With(fields watermill.LogFields) watermill.LoggerAdapter {
+	return quiet{q.LoggerAdapter.With(fields)}
 }
-
-func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return warnings{w.Handler.WithAttrs(attrs)}
-}
-
-func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }

@@ -1,6 +1,7 @@
 package messaging
 
 import (
+	"context"
 	"strconv"
 	"time"
 
@@ -15,6 +16,14 @@ type Delivery struct {
 	Time      time.Time // AMQP property timestamp; zero when the producer set none
 	Attempt   int       // 1 for the first
 	MovedBack bool      // from the failed queue: it is to be handled although it has failed for good
+}
+
+// Free is for a handler that has nothing left to do but to wait for what it writes: another message is handled
+// in the place of the one that ctx belongs to. How many wait so, the prefetch bounds.
+func Free(ctx context.Context) {
+	if a, is := ctx.Value(arrivedKey{}).(*arrived); is && a.place != nil {
+		a.place.free()
+	}
 }
 
 const (
@@ -33,7 +42,11 @@ const maxNotBefore = 24 * time.Hour
 
 // notBefore is when a message may be handled; long ago for almost every one.
 func notBefore(msg *message.Message) time.Time {
-	ms, err := strconv.ParseInt(msg.Metadata[headerNotBefore], 10, 64)
+	text := msg.Metadata[headerNotBefore]
+	if text == "" {
+		return time.Time{}
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
 	at := time.UnixMilli(ms)
 	if err != nil || time.Until(at) > maxNotBefore {
 		return time.Time{}
@@ -45,7 +58,7 @@ func notBefore(msg *message.Message) time.Time {
 const maxAttempts = 1000
 
 func deliveryFrom(msg *message.Message) Delivery {
-	d := deliveryOf(msg)
+	d := arrivedAs(msg)
 	return Delivery{
 		Body: d.Body, MessageID: d.MessageId, Priority: int(d.Priority), Time: d.Timestamp,
 		Attempt: attemptsBefore(msg) + 1, MovedBack: movedBack(msg),
@@ -68,7 +81,11 @@ func attemptsBefore(msg *message.Message) int {
 }
 
 func attemptsTold(msg *message.Message) int {
-	n, err := strconv.Atoi(msg.Metadata[headerAttempts])
+	text := msg.Metadata[headerAttempts]
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 || n > maxAttempts {
 		return 0
 	}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -25,7 +24,7 @@ type Relay struct {
 
 // Run carries until ctx ends. A batch under way is finished, for grace at the most.
 func (r Relay) Run(ctx context.Context, grace time.Duration) error {
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: grace}, watermill.NewSlogLogger(quiet(r.Log)))
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: grace}, newQuiet(r.Log))
 	if err != nil {
 		return err
 	}

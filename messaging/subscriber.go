@@ -41,7 +41,7 @@ var errHeld = errors.New("messaging: the breaker lets nothing through")
 type subscriber struct {
 	conn     *Connection
 	prefetch int           // messages the broker hands over before an ack
-	slots    chan struct{} // one is taken by each message in the works, whichever consumer it came by
+	slots    chan struct{} // one is taken by each message that is handled, whichever consumer it came by
 	breaker  Breaker       // asked before a message is taken. Watermill's would fail what was never tried
 	active   *atomic.Int32 // consumers that the broker delivers to
 	log      *slog.Logger
@@ -129,9 +129,10 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 	s.active.Add(1)
 	defer s.active.Add(-1)
 	s.log.Info("consuming", "queue", queue)
+	acks := newAcks(ch, s.log)
 	var mine sync.WaitGroup
 	for {
-		d, done, err := s.take(ctx, deliveries, &passed)
+		d, place, err := s.take(ctx, deliveries, &passed)
 		if errors.Is(err, errHeld) {
 			s.log.Info("taking no messages for now", "queue", queue)
 			s.handBack(ch, deliveries)
@@ -139,20 +140,21 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 		}
 		if errors.Is(err, errStopping) {
 			mine.Wait() // an ack needs its channel
+			acks.send()
 			return nil
 		}
 		if err != nil {
 			return s.conn.redeclare(err) // not waiting: the broker takes no ack for what was lost
 		}
-		msg, _ := marshaler{}.Unmarshal(d)
+		msg := messageOf(d, place)
 		select {
 		case out <- msg:
 			mine.Go(func() {
-				s.settle(ctx, msg, d)
-				done()
+				s.settle(ctx, msg, d.DeliveryTag, acks)
+				place.done()
 			})
 		case <-ctx.Done():
-			done() // closing the channel gives it back to the queue
+			place.done() // closing the channel gives it back to the queue
 		}
 	}
 }
@@ -184,9 +186,25 @@ func (s *subscriber) handBack(ch *amqp.Channel, deliveries <-chan amqp.Delivery)
 	}
 }
 
+// place is a message's among those that are handled.
+type place struct {
+	slots <-chan struct{}
+	once  sync.Once
+	pass  func() // the breaker's
+}
+
+// free lets the next message be handled.
+func (p *place) free() { p.once.Do(func() { <-p.slots }) }
+
+// done must be called when the message is settled.
+func (p *place) done() {
+	p.pass()
+	p.free()
+}
+
 // take waits for a slot, and then for a message that the breaker lets through; passed is what it said
-// before the first one. done must be called when the message is settled.
-func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery, passed *func()) (d amqp.Delivery, done func(), err error) {
+// before the first one.
+func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery, passed *func()) (d amqp.Delivery, mine *place, err error) {
 	select {
 	case <-ctx.Done():
 		return d, nil, errStopping
@@ -199,38 +217,30 @@ func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery, 
 			return d, nil, errHeld
 		}
 	}
-	pass := *passed
+	mine = &place{slots: s.slots, pass: *passed}
 	*passed = nil
-	done = func() {
-		pass()
-		<-s.slots
-	}
 	select {
 	case <-ctx.Done():
-		done()
+		mine.done()
 		return d, nil, errStopping
 	case d, open := <-deliveries:
 		if !open {
-			done()
+			mine.done()
 			return d, nil, errConsumerLost
 		}
-		return d, done, nil
+		return d, mine, nil
 	}
 }
 
-func (s *subscriber) settle(ctx context.Context, msg *message.Message, d amqp.Delivery) {
-	var err error
+func (s *subscriber) settle(ctx context.Context, msg *message.Message, tag uint64, acks *acks) {
 	select {
 	case <-msg.Acked():
-		err = d.Ack(false)
+		acks.done(tag)
 	case <-msg.Nacked():
 		select {
 		case <-ctx.Done():
 		case <-time.After(requeueAfter):
 		}
-		err = d.Nack(false, true)
-	}
-	if err != nil {
-		s.log.Warn("not settled, the broker will deliver it again", "message_id", d.MessageId, "error", err)
+		acks.returned(tag)
 	}
 }

@@ -38,6 +38,7 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 	if err := m.decide(ctx, message, &out); err != nil {
 		return m.giveBack(ctx, out, err, d.Attempt)
 	}
+	messaging.Free(ctx) // the more outcomes come together, the less each costs
 	return m.insist(ctx, out)
 }
 

@@ -1,0 +1,115 @@
+package messaging
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// channelOf is what the broker knows of one channel.
+type channelOf struct {
+	amqp.Acknowledger
+	t       require.TestingT
+	unacked map[uint64]bool // by their tags; whether they are done
+	frames  int
+}
+
+func (c *channelOf) settle(tag uint64) {
+	require.Contains(c.t, c.unacked, tag, "the broker closes a channel for a tag that it does not know")
+	require.True(c.t, c.unacked[tag], "%d is in the works still", tag)
+	delete(c.unacked, tag)
+}
+
+func (c *channelOf) Ack(tag uint64, multiple bool) error {
+	c.frames++
+	if multiple {
+		for before := range c.unacked {
+			if before < tag {
+				c.settle(before)
+			}
+		}
+	}
+	c.settle(tag)
+	return nil
+}
+
+func (c *channelOf) Nack(tag uint64, multiple, requeue bool) error {
+	require.False(c.t, multiple)
+	require.True(c.t, requeue)
+	c.settle(tag)
+	return nil
+}
+
+// TestAcksAreOfThoseThatAreDone in whatever order messages are, and are given back.
+func TestAcksAreOfThoseThatAreDone(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		c := &channelOf{t: t, unacked: map[uint64]bool{}}
+		a := newAcks(c, silent)
+		tags := make([]uint64, rapid.IntRange(1, 60).Draw(t, "messages"))
+		for n := range tags {
+			tags[n] = uint64(n + 1)
+			c.unacked[tags[n]] = false
+		}
+		for _, tag := range rapid.Permutation(tags).Draw(t, "order") {
+			fate := rapid.IntRange(0, 9).Draw(t, "fate")
+			if fate == 0 { // it never ends
+				continue
+			}
+			a.mu.Lock() // the timer may send
+			c.unacked[tag] = true
+			a.mu.Unlock()
+			if fate == 1 {
+				a.returned(tag)
+			} else {
+				a.done(tag)
+			}
+			if rapid.IntRange(0, 5).Draw(t, "time passes") == 0 {
+				a.send()
+			}
+		}
+		a.send()
+		for tag, done := range c.unacked {
+			require.False(t, done, "%d was not acked", tag)
+		}
+	})
+}
+
+func TestAcksOfACrowdAreOneAndNoneWaitsLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &channelOf{t: t, unacked: map[uint64]bool{}}
+		a := newAcks(c, silent)
+		for tag := range uint64(ackTogether + 2) {
+			c.unacked[tag+1] = tag != 0 // the first takes long
+		}
+		for tag := range uint64(ackTogether + 1) {
+			a.done(tag + 2)
+		}
+		require.Len(t, c.unacked, 2, "one is in the works, and one waits for others")
+		<-time.After(ackWithin)
+		synctest.Wait()
+		require.Len(t, c.unacked, 1)
+		require.Equal(t, ackTogether+1, c.frames, "behind a gap each has its own")
+		c.unacked[1] = true
+		a.done(1)
+		<-time.After(ackWithin)
+		synctest.Wait()
+		require.Empty(t, c.unacked)
+
+		c.frames = 0
+		for tag := range uint64(ackTogether) {
+			c.unacked[100+tag] = true
+		}
+		a.below = 100
+		for tag := range uint64(ackTogether) {
+			a.done(100 + tag)
+		}
+		require.Empty(t, c.unacked)
+		require.Equal(t, 1, c.frames)
+	})
+}
