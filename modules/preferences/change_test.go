@@ -114,6 +114,31 @@ func TestChangesOfOneUserFollowOneAnother(t *testing.T) {
 	}
 }
 
+// TestChangesReadNoWholeTable among so many users that to look each up by its index is less work, and so few
+// that the planner has to expect few to see it.
+func TestChangesReadNoWholeTable(t *testing.T) {
+	t.Parallel()
+	m := newInstance(t, servertest.Database(t, migrations.Files))
+	a, b := m.newUser(t), m.newUser(t)
+	_, err := m.db.Exec(t.Context(), `INSERT INTO preferences.preferences (user_id, email, push) SELECT gen_random_uuid(), true, true FROM generate_series(1, 3000)`)
+	require.NoError(t, err)
+	_, err = m.db.Exec(t.Context(), `ANALYZE preferences.preferences`)
+	require.NoError(t, err)
+	require.NoError(t, m.db.InTx(t.Context(), func(ctx context.Context) error {
+		read := func() (n int) {
+			require.NoError(t, m.db.Get(ctx, &n, `SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'preferences'`))
+			return n
+		}
+		before := read()
+		for n := range 10 { // the planner settles on a plan after some
+			_, err := m.store.change(ctx, map[string]wish{a: wishOf("email", n%2 == 1), b: wishOf("push", n%2 == 1)})
+			require.NoError(t, err)
+		}
+		require.Equal(t, before, read())
+		return nil
+	}))
+}
+
 func TestWishesOfOneBatchAreJudgedEachForItself(t *testing.T) {
 	t.Parallel()
 	m := newInstance(t, servertest.Database(t, migrations.Files))

@@ -38,7 +38,8 @@ type Module struct {
 // New wires the module.
 func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache) *Module {
 	m := &Module{db: db, bus: bus, cache: cache, store: store{db}}
-	m.changes = batch.NewKeyed("change preferences", batch.AtOnce, m.changeAll)
+	// Somebody waits for each: that is worth some commits more.
+	m.changes = batch.NewKeyed("change preferences", batch.Manner{Few: batch.AtOnce}, m.changeAll)
 	return m
 }
 

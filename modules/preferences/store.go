@@ -53,6 +53,11 @@ func (s store) byUser(ctx context.Context, userID string) (row, error) {
 // hold what the other waits for. For a row that somebody else keeps it does not wait long: others may wait
 // with it.
 func (s store) change(ctx context.Context, wishes map[string]wish) (before []row, err error) {
+	if len(wishes) == 1 {
+		for userID, w := range wishes {
+			return s.changeOne(ctx, userID, w)
+		}
+	}
 	type given struct {
 		UserID string `json:"user_id"`
 		patch
@@ -78,6 +83,20 @@ func (s store) change(ctx context.Context, wishes map[string]wish) (before []row
 			UPDATE preferences.preferences AS p SET email = email_now, push = push_now, version = p.version + 1, updated_at = now()
 			FROM before AS b WHERE p.user_id = b.user_id AND b.is_active AND (email_now, push_now) <> (b.email, b.push))
 		SELECT user_id, `+columns+` FROM before`, string(encoded))
+	return before, err
+}
+
+// changeOne is change for one user, as there is mostly: that for many would take three times as long.
+func (s store) changeOne(ctx context.Context, userID string, w wish) (before []row, err error) {
+	err = s.db.Select(ctx, &before, `
+		WITH before AS MATERIALIZED (
+			SELECT user_id, `+columns+` FROM preferences.preferences WHERE user_id = $1 FOR UPDATE),
+		changed AS (
+			UPDATE preferences.preferences AS p SET email = coalesce($2, b.email), push = coalesce($3, b.push),
+				version = p.version + 1, updated_at = now()
+			FROM before AS b
+			WHERE p.user_id = $1 AND b.is_active AND (coalesce($2, b.email), coalesce($3, b.push)) <> (b.email, b.push))
+		SELECT user_id, `+columns+` FROM before`, userID, w.Email, w.Push)
 	return before, err
 }
 

@@ -16,6 +16,7 @@ package push
 import (
 	"log/slog"
 	"net/http"
+	"time"
 
 	"user-service/messaging"
 	"user-service/platform/batch"
@@ -60,8 +61,9 @@ func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, s Settings, lo
 		db: db, bus: bus, cache: cache, store: store{db}, templates: s.Templates, metrics: figures, log: log,
 		failed: s.Failed, attempts: s.Attempts, providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
 	}
-	m.reservations = batch.NewKeyed("reserve", 1, m.store.reserve)
-	m.outcomes = batch.NewKeyed("record", 1, m.recordAll)
+	inCompany := batch.Manner{Linger: time.Millisecond} // the broker hands over what it has one by one
+	m.reservations = batch.NewKeyed("reserve", inCompany, m.store.reserve)
+	m.outcomes = batch.NewKeyed("record", inCompany, m.recordAll)
 	if s.Service != nil {
 		m.templates = newRendered(s.Service, s.Attempts, log)
 	}

@@ -17,12 +17,18 @@ const AtOnce = 4
 // once from the start would halve the batches of a crowd, and save half as much.
 const Patience = 20 * time.Millisecond
 
-// Group is safe for concurrent use. Who comes when it is at rest waits for nobody; while a run is under
-// way the next batch gathers, so that it is the larger the more there is to do.
+// Manner is the choice between runs that come soon and runs of many.
+type Manner struct {
+	Few    int           // that many items do not wait for a run of others; one at least
+	Linger time.Duration // so long who comes when the group is at rest waits for company
+}
+
+// Group is safe for concurrent use. While a run is under way the next batch gathers, so that it is the larger
+// the more there is to do.
 type Group[T any] struct {
-	run func([]T)
-	key func(T) string // nil: no item is in the way of another
-	few int            // that many items do not wait for a run of others; one at least
+	run    func([]T)
+	key    func(T) string // nil: no item is in the way of another
+	manner Manner
 
 	mu      sync.Mutex
 	waiting []*place[T]
@@ -45,7 +51,9 @@ type place[T any] struct {
 }
 
 // New makes a group that runs its items by run.
-func New[T any](run func(items []T)) *Group[T] { return &Group[T]{run: run, few: 1} }
+func New[T any](manner Manner, run func(items []T)) *Group[T] {
+	return &Group[T]{run: run, manner: Manner{max(manner.Few, 1), manner.Linger}}
+}
 
 // Do returns when item has been run: what came of it is in the item. The error is that of ctx when it
 // ends first: then item is not run any more, unless its run was under way, which goes on. Or it says that
@@ -89,10 +97,13 @@ func (g *Group[T]) start() {
 	}
 }
 
-func (g *Group[T]) areFew() bool { return g.inRuns+len(g.waiting) <= g.few }
+func (g *Group[T]) areFew() bool { return g.inRuns+len(g.waiting) <= g.manner.Few }
 
 // work runs batches for as long as somebody waits whose key is free.
 func (g *Group[T]) work() {
+	if g.manner.Linger > 0 {
+		time.Sleep(g.manner.Linger)
+	}
 	slow := false // the run under way
 	for batch := g.next(true, slow); len(batch) > 0; batch = g.next(false, slow) {
 		watch := g.watch()

@@ -28,7 +28,7 @@ func newGated() *gated {
 	for n := range g.ends {
 		g.ends[n] = make(chan struct{})
 	}
-	g.Group = batch.New(func(items []int) {
+	g.Group = batch.New(batch.Manner{}, func(items []int) {
 		g.mu.Lock()
 		g.runs = append(g.runs, items)
 		g.mu.Unlock()
@@ -70,6 +70,26 @@ func TestWhoComesDuringARunIsInTheNext(t *testing.T) {
 		g.end(1)
 		require.NoError(t, callers.Wait())
 		require.Equal(t, [][]int{{0}, {1, 2, 3, 4}}, g.begun())
+	})
+}
+
+func TestWhoFindsNoRunLingersForCompany(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var runs [][]int
+		g := batch.New(batch.Manner{Linger: time.Millisecond}, func(items []int) {
+			runs = append(runs, items)
+			<-time.After(2 * time.Millisecond)
+		})
+		var callers errgroup.Group
+		begun := time.Now()
+		for n := range 6 {
+			callers.Go(func() error { return g.Do(t.Context(), n) })
+			<-time.After(400 * time.Microsecond)
+		}
+		require.NoError(t, callers.Wait())
+		require.Equal(t, [][]int{{0, 1, 2}, {3, 4, 5}}, runs)
+		require.Equal(t, 5*time.Millisecond, time.Since(begun), "who comes during a run goes on when it has ended")
 	})
 }
 
@@ -121,7 +141,7 @@ func TestEveryItemIsRunOnce(t *testing.T) {
 		const callers, each = 32, 500
 		var runs, at [callers * each]atomic.Int32
 		var running atomic.Int32
-		g := batch.New(func(items []int) {
+		g := batch.New(batch.Manner{}, func(items []int) {
 			if now := running.Add(1); now > batch.AtOnce {
 				t.Errorf("%d at once", now)
 			}
@@ -171,7 +191,7 @@ func TestWhoGivesUpIsRunAllTheSame(t *testing.T) {
 
 func TestPanicIsTheErrorOfThoseInTheRunAndOfNobodyElse(t *testing.T) {
 	t.Parallel()
-	g := batch.New(func(items []int) {
+	g := batch.New(batch.Manner{}, func(items []int) {
 		if items[0] < 0 {
 			panic("as asked")
 		}

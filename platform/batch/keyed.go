@@ -32,13 +32,10 @@ type request[Asked, Answer any] struct {
 // Within bounds a batch: it is written for many, and no longer than each of them could wait.
 const Within = 5 * time.Second
 
-// NewKeyed makes one whose callers have a span of this name. Callers that are not more than few do not wait
-// for each other's batches: where somebody waits for the answer, and not only for the work to be done, that
-// is worth some commits.
-func NewKeyed[Asked, Answer any](name string, few int, write Write[Asked, Answer]) *Keyed[Asked, Answer] {
+// NewKeyed makes one whose callers have a span of this name.
+func NewKeyed[Asked, Answer any](name string, manner Manner, write Write[Asked, Answer]) *Keyed[Asked, Answer] {
 	k := &Keyed[Asked, Answer]{name: name, write: write}
-	k.group = New(k.writeAll)
-	k.group.few = few
+	k.group = New(manner, k.writeAll)
 	k.group.key = func(r *request[Asked, Answer]) string { return r.key }
 	return k
 }

@@ -50,7 +50,7 @@ func TestFewDoNotWaitForEachOtherAndACrowdIsWrittenTogether(t *testing.T) {
 		var mu sync.Mutex
 		var written [][]string
 		until := make(chan struct{})
-		b := batch.NewKeyed("test", 3, func(_ context.Context, all words) (words, error) {
+		b := batch.NewKeyed("test", batch.Manner{Few: 3}, func(_ context.Context, all words) (words, error) {
 			mu.Lock()
 			written = append(written, slices.Sorted(maps.Values(all)))
 			mu.Unlock()
@@ -76,7 +76,7 @@ func TestWhoMayGoOnWaitsForNoRunOfOthers(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			begun := time.Now()
 			var later time.Duration
-			b := batch.NewKeyed("test", 4, func(_ context.Context, all words) (words, error) {
+			b := batch.NewKeyed("test", batch.Manner{Few: 4}, func(_ context.Context, all words) (words, error) {
 				for _, word := range all {
 					if strings.HasSuffix(word, "2") {
 						later = time.Since(begun)
@@ -104,7 +104,7 @@ func TestWhoMayGoOnWaitsForNoRunOfOthers(t *testing.T) {
 func TestBatchThatIsSlowHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	begun, slow := make(chan struct{}), make(chan struct{})
-	b := batch.NewKeyed("test", 1, func(_ context.Context, all words) (words, error) {
+	b := batch.NewKeyed("test", batch.Manner{}, func(_ context.Context, all words) (words, error) {
 		if _, is := all["slow"]; is {
 			close(begun)
 			<-slow

@@ -76,7 +76,7 @@ func New(client redis.UniversalClient, db *postgres.DB, ttl time.Duration, log *
 			Name: "cache_reads_total", Help: "Reads of the cache by result (hit, miss, bypass).",
 		}, []string{"result"}),
 	}
-	c.gets, c.puts = batch.New(c.getAll), batch.New(c.putAll)
+	c.gets, c.puts = batch.New(batch.Manner{}, c.getAll), batch.New(batch.Manner{}, c.putAll)
 	c.known.Store(new(namespace))
 	return c
 }

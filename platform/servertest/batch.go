@@ -15,7 +15,7 @@ func HeldUp[Asked, Answer any](t testing.TB, name string, write batch.Write[Aske
 	begun, gate := make(chan struct{}), make(chan struct{})
 	var holding atomic.Int32
 	holding.Store(batch.AtOnce)
-	held = batch.NewKeyed(name, batch.AtOnce, func(ctx context.Context, all map[string]Asked) (map[string]Answer, error) {
+	held = batch.NewKeyed(name, batch.Manner{Few: batch.AtOnce}, func(ctx context.Context, all map[string]Asked) (map[string]Answer, error) {
 		if len(all) == 1 && holding.Add(-1) >= 0 {
 			begun <- struct{}{}
 			<-gate
