@@ -102,7 +102,7 @@ func (g *Group[T]) areFew() bool { return g.inRuns+len(g.waiting) <= g.manner.Fe
 // work runs batches for as long as somebody waits whose key is free.
 func (g *Group[T]) work() {
 	if g.manner.Linger > 0 {
-		time.Sleep(g.manner.Linger)
+		<-time.After(g.manner.Linger)
 	}
 	slow := false // the run under way
 	for batch := g.next(true, slow); len(batch) > 0; batch = g.next(false, slow) {
