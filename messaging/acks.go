@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,32 +14,39 @@ const (
 	ackTogether = 16               // so many do not wait for more
 )
 
-// acks tells the broker of many messages at once that they are done: an ack for each costs it about as much
-// as to hand the message over. A message that takes long holds up the acks of no other, or it would use up
-// the prefetch.
+// acks tells the broker of many messages of a channel at once that they are done: an ack for each costs it
+// about as much as to hand the message over. A message that takes long holds up the acks of no other, or it
+// would use up the prefetch.
 type acks struct {
 	channel amqp.Acknowledger
 	log     *slog.Logger
 
 	mu      sync.Mutex
-	below   uint64          // every delivery tag under this one is settled; a channel counts them from one
-	settled map[uint64]bool // others that are, and whether the broker was told
-	waiting int             // that are still to be told
+	inWorks []uint64 // delivery tags, which rise
+	done    []uint64 // that the broker is to be told
 	timer   *time.Timer
 }
 
 func newAcks(channel amqp.Acknowledger, log *slog.Logger) *acks {
-	a := &acks{channel: channel, log: log, below: 1, settled: map[uint64]bool{}}
+	a := &acks{channel: channel, log: log}
 	a.timer = time.AfterFunc(ackWithin, a.send)
 	return a
 }
 
-// done has the broker be told soon.
-func (a *acks) done(tag uint64) {
+// taken must be called with each tag, in their order.
+func (a *acks) taken(tag uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.settled[tag] = false
-	switch a.waiting++; a.waiting {
+	a.inWorks = append(a.inWorks, tag)
+}
+
+// ack has the broker be told soon.
+func (a *acks) ack(tag uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.settle(tag)
+	a.done = append(a.done, tag)
+	switch len(a.done) {
 	case 1:
 		a.timer.Reset(ackWithin)
 	case ackTogether:
@@ -46,12 +54,18 @@ func (a *acks) done(tag uint64) {
 	}
 }
 
-// returned gives a message back at once.
-func (a *acks) returned(tag uint64) {
+// giveBack has the broker hand the message over again.
+func (a *acks) giveBack(tag uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.settled[tag] = true
+	a.settle(tag)
 	a.check(a.channel.Nack(tag, false, true))
+}
+
+func (a *acks) settle(tag uint64) {
+	if at, found := slices.BinarySearch(a.inWorks, tag); found {
+		a.inWorks = slices.Delete(a.inWorks, at, at+1)
+	}
 }
 
 // send tells the broker of all that are done.
@@ -62,27 +76,18 @@ func (a *acks) send() {
 }
 
 func (a *acks) sendAll() {
-	if a.waiting == 0 {
-		return
-	}
-	a.waiting = 0
-	var last uint64 // of those without a gap before them
-	for told, is := a.settled[a.below]; is; told, is = a.settled[a.below] {
-		if !told {
-			last = a.below
+	var last uint64 // of those that have none in the works before them
+	for _, tag := range a.done {
+		if len(a.inWorks) == 0 || tag < a.inWorks[0] {
+			last = max(last, tag)
+		} else {
+			a.check(a.channel.Ack(tag, false))
 		}
-		delete(a.settled, a.below)
-		a.below++
 	}
 	if last > 0 {
 		a.check(a.channel.Ack(last, true))
 	}
-	for tag, told := range a.settled {
-		if !told {
-			a.settled[tag] = true
-			a.check(a.channel.Ack(tag, false))
-		}
-	}
+	a.done = a.done[:0]
 }
 
 func (a *acks) check(err error) {

@@ -54,6 +54,7 @@ func TestAcksAreOfThoseThatAreDone(t *testing.T) {
 		for n := range tags {
 			tags[n] = uint64(n + 1)
 			c.unacked[tags[n]] = false
+			a.taken(tags[n])
 		}
 		for _, tag := range rapid.Permutation(tags).Draw(t, "order") {
 			fate := rapid.IntRange(0, 9).Draw(t, "fate")
@@ -64,9 +65,9 @@ func TestAcksAreOfThoseThatAreDone(t *testing.T) {
 			c.unacked[tag] = true
 			a.mu.Unlock()
 			if fate == 1 {
-				a.returned(tag)
+				a.giveBack(tag)
 			} else {
-				a.done(tag)
+				a.ack(tag)
 			}
 			if rapid.IntRange(0, 5).Draw(t, "time passes") == 0 {
 				a.send()
@@ -84,30 +85,32 @@ func TestAcksOfACrowdAreOneAndNoneWaitsLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &channelOf{t: t, unacked: map[uint64]bool{}}
 		a := newAcks(c, silent)
-		for tag := range uint64(ackTogether + 2) {
-			c.unacked[tag+1] = tag != 0 // the first takes long
+		const slow = 1
+		for tag := uint64(slow); tag <= ackTogether+2; tag++ {
+			a.taken(tag)
+			c.unacked[tag] = tag != slow
 		}
-		for tag := range uint64(ackTogether + 1) {
-			a.done(tag + 2)
+		for tag := uint64(slow + 1); tag <= ackTogether+2; tag++ {
+			a.ack(tag)
 		}
 		require.Len(t, c.unacked, 2, "one is in the works, and one waits for others")
 		<-time.After(ackWithin)
 		synctest.Wait()
 		require.Len(t, c.unacked, 1)
-		require.Equal(t, ackTogether+1, c.frames, "behind a gap each has its own")
-		c.unacked[1] = true
-		a.done(1)
+		require.Equal(t, ackTogether+1, c.frames, "behind one in the works each has its own")
+		c.unacked[slow] = true
+		a.ack(slow)
 		<-time.After(ackWithin)
 		synctest.Wait()
 		require.Empty(t, c.unacked)
 
 		c.frames = 0
-		for tag := range uint64(ackTogether) {
-			c.unacked[100+tag] = true
+		for tag := uint64(100); tag < 100+ackTogether; tag++ {
+			a.taken(tag)
+			c.unacked[tag] = true
 		}
-		a.below = 100
-		for tag := range uint64(ackTogether) {
-			a.done(100 + tag)
+		for tag := uint64(100); tag < 100+ackTogether; tag++ {
+			a.ack(tag)
 		}
 		require.Empty(t, c.unacked)
 		require.Equal(t, 1, c.frames)

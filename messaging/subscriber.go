@@ -130,6 +130,7 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 	defer s.active.Add(-1)
 	s.log.Info("consuming", "queue", queue)
 	acks := newAcks(ch, s.log)
+	defer acks.send()
 	var mine sync.WaitGroup
 	for {
 		d, place, err := s.take(ctx, deliveries, &passed)
@@ -140,12 +141,12 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 		}
 		if errors.Is(err, errStopping) {
 			mine.Wait() // an ack needs its channel
-			acks.send()
 			return nil
 		}
 		if err != nil {
 			return s.conn.redeclare(err) // not waiting: the broker takes no ack for what was lost
 		}
+		acks.taken(d.DeliveryTag)
 		msg := messageOf(d, place)
 		select {
 		case out <- msg:
@@ -235,12 +236,12 @@ func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery, 
 func (s *subscriber) settle(ctx context.Context, msg *message.Message, tag uint64, acks *acks) {
 	select {
 	case <-msg.Acked():
-		acks.done(tag)
+		acks.ack(tag)
 	case <-msg.Nacked():
 		select {
 		case <-ctx.Done():
 		case <-time.After(requeueAfter):
 		}
-		acks.returned(tag)
+		acks.giveBack(tag)
 	}
 }
