@@ -57,6 +57,7 @@ func (c *Cache) announce(ctx context.Context, made *changes) error {
 	if made.in == nil {
 		made.in, made.since = c.writable(ctx), time.Now()
 	}
+	var told chan error
 	if made.in != nil {
 		var announced []entry
 		for _, change := range waiting {
@@ -65,17 +66,23 @@ func (c *Cache) announce(ctx context.Context, made *changes) error {
 				announced = append(announced, entry{key: made.in.old + change.key, version: change.version})
 			}
 		}
-		told := make(chan error, 1)
+		told = make(chan error, 1)
 		go func() { told <- c.put(ctx, announced, announceFor, callTimeout) }()
-		return postgres.BeforeCommit(ctx, func(ctx context.Context) error {
-			err := <-told
-			if err == nil || made.raised {
-				return nil
-			}
-			c.lost(ctx, err)
-			made.raised = true
-			return c.raise(ctx)
-		})
+	}
+	return postgres.BeforeCommit(ctx, func(ctx context.Context) error { return c.announced(ctx, made, told) })
+}
+
+// announced waits for Redis, and raises the epoch when it could not be told, or not asked at all.
+func (c *Cache) announced(ctx context.Context, made *changes, told <-chan error) error {
+	if told != nil {
+		err := <-told
+		if err == nil {
+			return nil
+		}
+		c.lost(ctx, err)
+	}
+	if made.raised {
+		return nil
 	}
 	made.raised = true
 	return c.raise(ctx)
