@@ -177,6 +177,23 @@ func TestWishesOfOneBatchAreJudgedEachForItself(t *testing.T) {
 	require.ErrorIs(t, err, identity.ErrTokenInvalid, "of a user there is not")
 }
 
+// TestLocksAreWaitedForASecond by what follows in the transaction, too: others may wait with it.
+func TestLocksAreWaitedForASecond(t *testing.T) {
+	t.Parallel()
+	m := newInstance(t, servertest.Database(t, migrations.Files))
+	a, b := m.newUser(t), m.newUser(t)
+	for _, wishes := range []map[string]wish{{a: wishOf("email", false)}, {a: wishOf("push", false), b: wishOf("push", false)}} {
+		require.NoError(t, m.db.InTx(t.Context(), func(ctx context.Context) error {
+			_, err := m.store.change(ctx, wishes)
+			require.NoError(t, err)
+			var patience string
+			require.NoError(t, m.db.Get(ctx, &patience, `SHOW lock_timeout`))
+			require.Equal(t, "1s", patience)
+			return nil
+		}))
+	}
+}
+
 // TestUserWhomSomebodyKeepsLockedHoldsUpNoOther has one be in a batch with others, and then come again and
 // again while somebody else comes once.
 func TestUserWhomSomebodyKeepsLockedHoldsUpNoOther(t *testing.T) {
