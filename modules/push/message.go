@@ -196,7 +196,11 @@ func textOf(raw json.RawMessage) (text string, is bool) {
 	if raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw[1 : len(raw)-1]), true
 	}
-	return text, raw[0] == '"' && json.Unmarshal(raw, &text) == nil
+	if raw[0] != '"' {
+		return "", false
+	}
+	err := json.Unmarshal(raw, &text)
+	return text, err == nil
 }
 
 func (r *object) bounded(name, text string, limit int) string {

@@ -40,7 +40,7 @@ type pattern struct{ title, body part }
 // part is a title or a body.
 type part struct {
 	*template.Template
-	optional []string // variables
+	optional []string // variables, which a condition asks for
 }
 
 //go:embed templates/*.json
@@ -120,34 +120,50 @@ func parsedText(source string) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	return part{parsed, optionalIn(parsed.Root, nil)}, nil
+	p := part{Template: parsed}
+	p.askIn(parsed.Root)
+	return p, nil
 }
 
-// optionalIn adds the variables that are asked for while the dot is still that of the whole.
-func optionalIn(list *syntax.ListNode, names []string) []string {
+// askIn finds what is asked for while the dot is still that of the whole. There it stands under another name
+// from now on, which is always given; everywhere else a variable that is missing is a fault, as it was.
+func (p *part) askIn(list *syntax.ListNode) {
 	if list == nil {
-		return names
+		return
 	}
 	for _, node := range list.Nodes {
 		switch n := node.(type) {
 		case *syntax.IfNode:
-			names = optionalIn(n.ElseList, optionalIn(n.List, appendAsked(names, n.Pipe)))
+			p.ask(n.Pipe)
+			p.askIn(n.List)
+			p.askIn(n.ElseList)
 		case *syntax.WithNode:
-			names = optionalIn(n.ElseList, appendAsked(names, n.Pipe))
+			p.ask(n.Pipe)
+			p.askIn(n.ElseList)
 		}
 	}
-	return names
 }
 
-// appendAsked adds the variable that asked is, if it is one and nothing else.
-func appendAsked(names []string, asked *syntax.PipeNode) []string {
-	if len(asked.Cmds) == 1 && len(asked.Cmds[0].Args) == 1 {
-		if field, is := asked.Cmds[0].Args[0].(*syntax.FieldNode); is && len(field.Ident) == 1 {
-			return append(names, field.Ident[0])
+// ask finds a variable that is all of a condition, but for a not, and each of those of an and or an or.
+func (p *part) ask(condition *syntax.PipeNode) {
+	for _, command := range condition.Cmds {
+		args := command.Args
+		if word, is := args[0].(*syntax.IdentifierNode); is && (word.Ident == "not" || word.Ident == "and" || word.Ident == "or") {
+			args = args[1:]
+		} else if len(args) > 1 {
+			continue
+		}
+		for _, arg := range args {
+			if field, is := arg.(*syntax.FieldNode); is && len(field.Ident) == 1 {
+				p.optional = append(p.optional, field.Ident[0])
+				field.Ident = []string{asked(field.Ident[0])}
+			}
 		}
 	}
-	return names
 }
+
+// asked is a name that no template can write.
+func asked(name string) string { return name + "?" }
 
 // missing finds the variable's name in what text/template says of it.
 var missing = regexp.MustCompile(`map has no entry for key "(.*)"`)
@@ -187,8 +203,7 @@ func (t Templates) in(code, language string) (pattern, bool) {
 
 func fill(t part, variables map[string]any) (string, error) {
 	var out bytes.Buffer
-	variables = t.complete(variables)
-	if err := t.Execute(&out, variables); err != nil {
+	if err := t.Execute(&out, t.given(variables)); err != nil {
 		detail := err.Error()
 		if found := missing.FindStringSubmatch(detail); found != nil {
 			detail = fmt.Sprintf("the variable %q is missing", found[1])
@@ -197,24 +212,21 @@ func fill(t part, variables map[string]any) (string, error) {
 	}
 	text := out.String()
 	if strings.Contains(text, nothing) {
-		return "", &messaging.Permanent{Reason: "template_failed", Detail: "a variable is missing or null that is to be shown" + nullsOf(variables)}
+		return "", &messaging.Permanent{Reason: "template_failed", Detail: "a variable is null that is to be shown" + nullsOf(variables)}
 	}
 	return text, nil
 }
 
-// complete has those that are optional and missing be null.
-func (t part) complete(variables map[string]any) map[string]any {
-	given := variables
-	for _, name := range t.optional {
-		if _, is := variables[name]; is {
-			continue
-		}
-		if len(variables) == len(given) {
-			variables = maps.Clone(given)
-		}
-		variables[name] = nil
+// given are the variables, and those that are asked for also under that name: null where there is none.
+func (p part) given(variables map[string]any) map[string]any {
+	if len(p.optional) == 0 {
+		return variables
 	}
-	return variables
+	all := maps.Clone(variables)
+	for _, name := range p.optional {
+		all[asked(name)] = variables[name]
+	}
+	return all
 }
 
 // nothing is what text/template shows of null.
@@ -231,5 +243,5 @@ func nullsOf(variables map[string]any) string {
 		return ""
 	}
 	slices.Sort(names)
-	return fmt.Sprintf("; so are %q", names)
+	return fmt.Sprintf("; null are %q", names)
 }

@@ -66,6 +66,23 @@ func TestVariableThatIsOnlyAskedForNeedNotBeThere(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
+	for source, want := range map[string]string{
+		"{{if not .x}}a{{end}}": "a", "{{if and .y .x}}a{{else}}b{{end}}": "b", "{{if or .x .y}}a{{end}}": "a", "{{if .y}}{{if .x}}a{{else}}b{{end}}{{end}}": "b",
+		"{{if .x}}{{end}}{{html .x}}": "", "{{if .x}}{{end}}{{printf \"%s\" .x}}": "", "{{if .x}}{{end}}{{range .x}}{{end}}": "", "{{if .x}}{{end}}{{x}}": "",
+		"{{if eq .x \"a\"}}{{end}}": "", "{{with .y}}{{if .x}}{{end}}{{end}}": "",
+	} {
+		all := Templates{}
+		content, err := json.Marshal(map[string]string{"title": source, "body": "x"})
+		require.NoError(t, err)
+		require.Empty(t, all.Add(fstest.MapFS{"code.json": file(string(content))}))
+		text, err := all.render(t.Context(), "code", "", map[string]any{"y": map[string]any{"z": 1}})
+		if want == "" {
+			require.ErrorContains(t, err, `the variable "x" is missing`, source)
+		} else {
+			require.NoError(t, err, source)
+		}
+		require.Equal(t, want, text.Title, source)
+	}
 	for fault, variables := range map[string]map[string]any{
 		`the variable "name" is missing`: {"link": "x"}, `the variable "greeting" is missing`: {"name": "Ada", "vip": true},
 		`the variable "inner" is missing`: {"name": "Ada", "list": map[string]any{"x": 1}},
