@@ -218,7 +218,7 @@ func fill(t part, variables map[string]any) (string, error) {
 }
 
 // given are the variables, and those that are asked for also under that name: null where there is none.
-func (p part) given(variables map[string]any) map[string]any {
+func (p *part) given(variables map[string]any) map[string]any {
 	if len(p.optional) == 0 {
 		return variables
 	}
