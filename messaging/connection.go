@@ -32,7 +32,7 @@ type Connection struct {
 
 	mu      sync.Mutex
 	current *amqp.Connection
-	socket  net.Conn      // of current
+	socket  *socket       // of current
 	changed chan struct{} // closed when current is replaced
 
 	asking atomic.Bool // whether Up waits for an answer
@@ -70,10 +70,10 @@ func (c *Connection) Run(ctx context.Context) error {
 func (c *Connection) session(ctx context.Context) (connected bool, err error) {
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName(c.name)
-	var socket net.Conn
+	wire := new(socket)
 	dial := func(network, address string) (_ net.Conn, err error) {
-		socket, err = amqp.DefaultDial(dialTimeout)(network, address)
-		return socket, err
+		wire.Conn, err = amqp.DefaultDial(dialTimeout)(network, address)
+		return wire, err
 	}
 	conn, err := amqp.DialConfig(c.url, amqp.Config{
 		Heartbeat: amqpBeat, Locale: "en_US", Properties: properties, Dial: dial,
@@ -88,7 +88,7 @@ func (c *Connection) session(ctx context.Context) (connected bool, err error) {
 	lost := conn.NotifyClose(make(chan *amqp.Error, 1))
 	blocked := conn.NotifyBlocked(make(chan amqp.Blocking, 8))
 	c.log.Info("connected")
-	c.set(conn, socket)
+	c.set(conn, wire)
 	defer c.set(nil, nil)
 	for {
 		select {
@@ -109,10 +109,10 @@ func (c *Connection) session(ctx context.Context) (connected bool, err error) {
 	}
 }
 
-func (c *Connection) set(conn *amqp.Connection, socket net.Conn) {
+func (c *Connection) set(conn *amqp.Connection, wire *socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current, c.socket = conn, socket
+	c.current, c.socket = conn, wire
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
@@ -155,6 +155,16 @@ func (c *Connection) hangUp() {
 	if c.socket != nil {
 		_ = c.socket.Close()
 	}
+}
+
+// gather has what is published until done is called leave in few packets.
+func (c *Connection) gather() (done func() error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.socket == nil {
+		return func() error { return nil }
+	}
+	return c.socket.gather()
 }
 
 // redeclare has the topology declared again, since err says that something of it is gone.

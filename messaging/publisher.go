@@ -90,15 +90,9 @@ func (p *Publisher) send(ctx context.Context, messages []outgoing) (*confirmChan
 		}
 		p.open = ch
 	}
-	confirms := make([]*amqp.DeferredConfirmation, len(messages))
-	for i, m := range messages {
-		m.DeliveryMode = amqp.Persistent
-		var err error
-		if confirms[i], err = p.open.PublishWithDeferredConfirmWithContext(ctx, m.exchange, m.key, m.mandatory, false, m.Publishing); err != nil {
-			return nil, nil, err
-		}
-	}
-	return p.open, confirms, nil
+	gathered := p.conn.gather()
+	confirms, err := p.open.publishAll(ctx, messages)
+	return p.open, confirms, errors.Join(err, gathered())
 }
 
 func (p *Publisher) discard(ch *confirmChannel) {
@@ -141,6 +135,18 @@ func openConfirmChannel(ctx context.Context, conn *Connection) (*confirmChannel,
 		}
 	}()
 	return c, nil
+}
+
+func (c *confirmChannel) publishAll(ctx context.Context, messages []outgoing) ([]*amqp.DeferredConfirmation, error) {
+	confirms := make([]*amqp.DeferredConfirmation, len(messages))
+	for i, m := range messages {
+		m.DeliveryMode = amqp.Persistent
+		var err error
+		if confirms[i], err = c.PublishWithDeferredConfirmWithContext(ctx, m.exchange, m.key, m.mandatory, false, m.Publishing); err != nil {
+			return nil, err
+		}
+	}
+	return confirms, nil
 }
 
 func (c *confirmChannel) wasReturned(m outgoing) bool {

@@ -20,6 +20,7 @@ type beginLater struct {
 	held   bool     // a BEGIN is not sent yet
 	owed   [][]byte // its answers, the next that the server will say
 	answer []byte   // what is to be read before anything else
+	buffer [4096]byte
 }
 
 // Messages of the protocol, version 3: https://www.postgresql.org/docs/current/protocol-message-formats.html
@@ -72,11 +73,11 @@ func (c *beginLater) Read(b []byte) (int, error) {
 // error with all that follows.
 func (c *beginLater) leaveOut() error {
 	var unread []byte
-	for buf := make([]byte, 4096); len(c.owed) > 0; {
+	for len(c.owed) > 0 {
 		message := first(unread)
 		if message == nil {
-			n, err := c.Conn.Read(buf)
-			if unread = append(unread, buf[:n]...); err != nil && n == 0 {
+			n, err := c.Conn.Read(c.buffer[:])
+			if unread = append(unread, c.buffer[:n]...); err != nil && n == 0 {
 				return err
 			}
 			continue
