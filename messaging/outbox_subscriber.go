@@ -36,8 +36,7 @@ type lane struct {
 
 // take deletes a batch, unless somebody else is at it: the rows are back when the transaction is
 // not committed. The commit need not reach the disk: should the database crash, the batch is carried
-// once more. It looks one row further, to know whether there is more. With the limit as an argument PostgreSQL
-// plans it each time, for the table as it is then: a plan that was made when it was small reads all of it.
+// once more. It looks one row further, to know whether there is more.
 func (l lane) take() string {
 	return `
 	WITH leader AS MATERIALIZED (
@@ -71,9 +70,9 @@ type outboxSubscriber struct {
 	running   sync.WaitGroup
 }
 
-func newOutboxSubscriber(o *Outbox, l lane, wake <-chan struct{}, conn *Connection, log *slog.Logger) *outboxSubscriber {
+func newOutboxSubscriber(db *postgres.DB, o *Outbox, l lane, wake <-chan struct{}, conn *Connection, log *slog.Logger) *outboxSubscriber {
 	return &outboxSubscriber{
-		lane: l, db: o.db, lag: o.lag.WithLabelValues(l.name), wake: wake, conn: conn,
+		lane: l, db: db, lag: o.lag.WithLabelValues(l.name), wake: wake, conn: conn,
 		log: log.With("logger", "relay", "lane", l.name), closing: make(chan struct{}),
 	}
 }

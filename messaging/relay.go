@@ -9,12 +9,17 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"user-service/platform/postgres"
 	"user-service/platform/telemetry"
 )
+
+// RelayConnections are as many as a relay has lanes.
+const RelayConnections = 3
 
 // Relay carries the outbox to RabbitMQ. Any number may run: one at a time carries the events, in
 // order, one the mails, and one the messages for push.queue.
 type Relay struct {
+	DB        *postgres.DB // with connections of its own, RelayConnections that go by index
 	Outbox    *Outbox
 	Publisher *Publisher
 	Topology  Topology
@@ -28,9 +33,9 @@ func (r Relay) Run(ctx context.Context, grace time.Duration) error {
 	if err != nil {
 		return err
 	}
-	events := newOutboxSubscriber(r.Outbox, eventLane, r.Outbox.wake, r.Publisher.conn, r.Log)
-	mails := newOutboxSubscriber(r.Outbox, mailLane, r.Outbox.wakeMail, r.Publisher.conn, r.Log)
-	pushes := newOutboxSubscriber(r.Outbox, pushLane, r.Outbox.wakePush, r.Publisher.conn, r.Log)
+	events := newOutboxSubscriber(r.DB, r.Outbox, eventLane, r.Outbox.wake, r.Publisher.conn, r.Log)
+	mails := newOutboxSubscriber(r.DB, r.Outbox, mailLane, r.Outbox.wakeMail, r.Publisher.conn, r.Log)
+	pushes := newOutboxSubscriber(r.DB, r.Outbox, pushLane, r.Outbox.wakePush, r.Publisher.conn, r.Log)
 	router.AddConsumerHandler("relay of "+eventLane.name, eventLane.name, events, r.carryEvents)
 	router.AddConsumerHandler("relay of "+mailLane.name, mailLane.name, mails, r.carryEach(outboxRow.email))
 	router.AddConsumerHandler("relay of "+pushLane.name, pushLane.name, pushes, r.carryEach(outboxRow.push))

@@ -12,9 +12,33 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"user-service/messaging/events"
+	"user-service/migrations"
 	"user-service/platform/correlation"
+	"user-service/platform/postgres"
 	"user-service/platform/servertest"
 )
+
+func TestRelayGoesByTheIndexHoweverLittleThereIs(t *testing.T) {
+	t.Parallel()
+	db, err := postgres.Open(servertest.Database(t, migrations.Files), 1, postgres.ByIndex)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error {
+		read := func() (n int) {
+			require.NoError(t, db.Get(ctx, &n, `SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'outbox'`))
+			return n
+		}
+		before := read()
+		for _, l := range []lane{eventLane, mailLane, pushLane} {
+			for range 7 {
+				var rows []outboxRow
+				require.NoError(t, db.Select(ctx, &rows, l.take(), l.batch, l.lock))
+			}
+		}
+		require.Equal(t, before, read())
+		return nil
+	}))
+}
 
 func TestEventArrivesAsCloudEvent(t *testing.T) {
 	t.Parallel()
@@ -196,7 +220,7 @@ func TestRelayDoesNotWaitForAnotherOne(t *testing.T) {
 	require.NoError(t, s.db.InTx(t.Context(), func(other context.Context) error {
 		_, err := s.db.Exec(other, "SELECT pg_advisory_xact_lock($1)", eventLane.lock)
 		require.NoError(t, err)
-		_, err = newOutboxSubscriber(s.outbox, eventLane, nil, nil, silent).carry(t.Context(), nil)
+		_, err = newOutboxSubscriber(s.db, s.outbox, eventLane, nil, nil, silent).carry(t.Context(), nil)
 		require.ErrorIs(t, err, errNotMyTurn)
 		return nil
 	}))

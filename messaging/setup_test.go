@@ -222,7 +222,7 @@ func (s sender) rows(t testing.TB) []outboxRow {
 
 func (s sender) relay(t testing.TB, b *broker, p *Publisher) (stop func()) {
 	t.Helper()
-	r := Relay{Outbox: s.outbox, Publisher: p, Topology: b.topology, Log: silent}
+	r := Relay{DB: s.db, Outbox: s.outbox, Publisher: p, Topology: b.topology, Log: silent}
 	return background(t, func(ctx context.Context) error { return r.Run(ctx, 20*time.Second) })
 }
 

@@ -25,7 +25,7 @@ import (
 
 // The service's defaults, so that the size of a pool gives neither side an advantage.
 const (
-	floorConnections = 20 // DB_MAX_CONNECTIONS
+	floorConnections = 20 // of its pool
 	floorPrefetch    = 64 // PUSH_PREFETCH
 	floorConcurrency = 32 // PUSH_CONCURRENCY
 	floorBatch       = 500

@@ -52,6 +52,7 @@ type app struct {
 	root     *slog.Logger // for the parts, which add their names
 	log      *slog.Logger
 	consume  *messaging.Connection
+	relayDB  *postgres.DB
 	replies  *idempotency.Store
 	router   *web.Router
 	registry *prometheus.Registry
@@ -145,6 +146,9 @@ func (c config) mailSender(log *slog.Logger) mail.Sender {
 func newApp(ctx context.Context, c config, connections int, parts roles, log *slog.Logger) (_ *app, err error) {
 	a := &app{roles: parts, root: log, log: log.With("logger", "app"), registry: prometheus.NewRegistry()}
 	if a.core, err = newCore(c, connections, log); err != nil {
+		return nil, err
+	}
+	if a.relayDB, err = postgres.Open(c.DatabaseURL, messaging.RelayConnections, postgres.ByIndex); err != nil {
 		return nil, err
 	}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -244,7 +248,7 @@ func (a *app) run(ctx context.Context) error {
 	}
 	publisher := messaging.NewPublisher(a.publish)
 	if a.roles.relay {
-		relay := messaging.Relay{Outbox: a.outbox, Publisher: publisher, Topology: a.topology, Tracer: a.tracer, Log: a.root}
+		relay := messaging.Relay{DB: a.relayDB, Outbox: a.outbox, Publisher: publisher, Topology: a.topology, Tracer: a.tracer, Log: a.root}
 		front.Go(func() error { return relay.Run(frontCtx, grace) })
 	}
 	if a.roles.consumer {
@@ -254,7 +258,7 @@ func (a *app) run(ctx context.Context) error {
 	}
 	err := front.Wait()
 	stopBase()
-	err = errors.Join(err, base.Wait(), a.db.Close())
+	err = errors.Join(err, base.Wait(), a.relayDB.Close(), a.db.Close())
 	a.flush(ctx)
 	return err
 }
