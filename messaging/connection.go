@@ -160,11 +160,12 @@ func (c *Connection) hangUp() {
 // gather has what is published until done is called leave in few packets.
 func (c *Connection) gather() (done func() error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.socket == nil {
+	wire := c.socket
+	c.mu.Unlock()
+	if wire == nil {
 		return func() error { return nil }
 	}
-	return c.socket.gather()
+	return wire.gather() // waits for a write that is stuck, until hangUp, which needs mu, frees it
 }
 
 // redeclare has the topology declared again, since err says that something of it is gone.

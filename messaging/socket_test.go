@@ -5,8 +5,12 @@ import (
 	"errors"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"user-service/platform/servertest"
 )
 
 // recorded is a connection that notes down what is written.
@@ -72,4 +76,27 @@ func TestGatheredThatCannotBeWrittenIsAnError(t *testing.T) {
 	require.ErrorContains(t, done(), "broken pipe")
 	_, err = s.Write([]byte("b"))
 	require.ErrorContains(t, err, "broken pipe")
+}
+
+// TestConnectionIsHungUpWhileAWriteIsStuck and somebody else waits to gather.
+func TestConnectionIsHungUpWhileAWriteIsStuck(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe() // nobody reads there
+	t.Cleanup(func() { _ = theirs.Close() })
+	c := NewConnection("amqp://127.0.0.1:1", "stuck", Topology{}, silent)
+	c.socket = &socket{Conn: ours}
+	var stuck, waits errgroup.Group
+	stuck.Go(func() error { _, err := c.socket.Write([]byte("a")); return err })
+	servertest.Eventually(t, func() bool {
+		free := c.socket.mu.TryLock()
+		if free {
+			c.socket.mu.Unlock()
+		}
+		return !free
+	}, "the write is under way")
+	waits.Go(func() error { return c.gather()() })
+	<-time.After(10 * time.Millisecond) // long enough to wait for it
+	c.hangUp()
+	require.Error(t, stuck.Wait())
+	require.NoError(t, waits.Wait())
 }
