@@ -89,10 +89,9 @@ func (s store) change(ctx context.Context, wishes map[string]wish) (before []row
 // changeOne is change for one user, as there is mostly: that for many would take three times as long.
 func (s store) changeOne(ctx context.Context, userID string, w wish) (before []row, err error) {
 	err = s.db.Select(ctx, &before, `
-		WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', '1s', true)),
-		before AS MATERIALIZED (
-			SELECT p.* FROM patience, LATERAL (
-				SELECT user_id, `+columns+` FROM preferences.preferences WHERE user_id = $1 FOR UPDATE) AS p),
+		WITH before AS MATERIALIZED (
+			SELECT user_id, `+columns+` FROM preferences.preferences
+			WHERE user_id = $1 AND (SELECT set_config('lock_timeout', '1s', true)) IS NOT NULL FOR UPDATE),
 		changed AS (
 			UPDATE preferences.preferences AS p SET email = coalesce($2, b.email), push = coalesce($3, b.push),
 				version = p.version + 1, updated_at = now()
