@@ -126,7 +126,7 @@ func parsedText(source string) (part, error) {
 }
 
 // askIn finds what is asked for while the dot is still that of the whole. There it stands under another name
-// from now on, which is always given; everywhere else a variable that is missing is a fault, as it was.
+// from now on, by which it is always given; everywhere else a variable that is missing is a fault, as it was.
 func (p *part) askIn(list *syntax.ListNode) {
 	if list == nil {
 		return
@@ -146,24 +146,23 @@ func (p *part) askIn(list *syntax.ListNode) {
 
 // ask finds a variable that is all of a condition, but for a not, and each of those of an and or an or.
 func (p *part) ask(condition *syntax.PipeNode) {
-	for _, command := range condition.Cmds {
-		args := command.Args
-		if word, is := args[0].(*syntax.IdentifierNode); is && (word.Ident == "not" || word.Ident == "and" || word.Ident == "or") {
-			args = args[1:]
-		} else if len(args) > 1 {
-			continue
-		}
-		for _, arg := range args {
-			if field, is := arg.(*syntax.FieldNode); is && len(field.Ident) == 1 {
-				p.optional = append(p.optional, field.Ident[0])
-				field.Ident = []string{asked(field.Ident[0])}
-			}
+	args := condition.Cmds[0].Args
+	if word, is := args[0].(*syntax.IdentifierNode); is && (word.Ident == "not" || word.Ident == "and" || word.Ident == "or") {
+		args = args[1:]
+	}
+	if len(condition.Cmds) > 1 || len(args) > 1 && len(args) == len(condition.Cmds[0].Args) {
+		return // what becomes of null there, nobody knows
+	}
+	for _, arg := range args {
+		if field, is := arg.(*syntax.FieldNode); is && len(field.Ident) == 1 {
+			p.optional = append(p.optional, field.Ident[0])
+			field.Ident = []string{asked, field.Ident[0]}
 		}
 	}
 }
 
-// asked is a name that no template can write.
-func asked(name string) string { return name + "?" }
+// asked is a name that no template can write: what is asked for is under it.
+const asked = "?"
 
 // missing finds the variable's name in what text/template says of it.
 var missing = regexp.MustCompile(`map has no entry for key "(.*)"`)
@@ -217,15 +216,17 @@ func fill(t part, variables map[string]any) (string, error) {
 	return text, nil
 }
 
-// given are the variables, and those that are asked for also under that name: null where there is none.
+// given are the variables, and apart from them those that are asked for: null where there is none.
 func (p *part) given(variables map[string]any) map[string]any {
 	if len(p.optional) == 0 {
 		return variables
 	}
-	all := maps.Clone(variables)
+	optional := make(map[string]any, len(p.optional))
 	for _, name := range p.optional {
-		all[asked(name)] = variables[name]
+		optional[name] = variables[name]
 	}
+	all := maps.Clone(variables)
+	all[asked] = optional
 	return all
 }
 

@@ -69,7 +69,7 @@ func TestVariableThatIsOnlyAskedForNeedNotBeThere(t *testing.T) {
 	for source, want := range map[string]string{
 		"{{if not .x}}a{{end}}": "a", "{{if and .y .x}}a{{else}}b{{end}}": "b", "{{if or .x .y}}a{{end}}": "a", "{{if .y}}{{if .x}}a{{else}}b{{end}}{{end}}": "b",
 		"{{if .x}}{{end}}{{html .x}}": "", "{{if .x}}{{end}}{{printf \"%s\" .x}}": "", "{{if .x}}{{end}}{{range .x}}{{end}}": "", "{{if .x}}{{end}}{{x}}": "",
-		"{{if eq .x \"a\"}}{{end}}": "", "{{with .y}}{{if .x}}{{end}}{{end}}": "",
+		"{{if eq .x \"a\"}}{{end}}": "", "{{with .x | html}}{{.}}{{end}}": "", "{{with .x | printf \"%s\"}}{{.}}{{end}}": "", "{{if .x | eq \"a\"}}{{end}}": "", "{{if .x | len}}{{end}}": "", "{{with .y}}{{if .x}}{{end}}{{end}}": "",
 	} {
 		all := Templates{}
 		content, err := json.Marshal(map[string]string{"title": source, "body": "x"})
