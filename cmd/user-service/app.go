@@ -153,6 +153,7 @@ func newApp(ctx context.Context, c config, connections int, parts roles, log *sl
 	}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.registry.MustRegister(collectors.NewDBStatsCollector(a.db.Pool(), "user_service"), a.cache.Collector())
+	a.registry.MustRegister(collectors.NewDBStatsCollector(a.relayDB.Pool(), "user_service_relay"))
 	a.registry.MustRegister(slices.Concat(a.auth.Collectors(), a.push.Collectors(), a.outbox.Collectors())...)
 	if c.Tracing {
 		if a.tracer, err = telemetry.New(ctx, version, log); err != nil {
