@@ -1,6 +1,7 @@
 package messaging
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +15,25 @@ import (
 type channelOf struct {
 	amqp.Acknowledger
 	t       require.TestingT
+	mu      sync.Mutex      // a timer may ack
 	unacked map[uint64]bool // by their tags; whether they are done
 	frames  int
+}
+
+// delivered has messages be unacked, done or not.
+func (c *channelOf) delivered(done bool, tags ...uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, tag := range tags {
+		c.unacked[tag] = done
+	}
+}
+
+// left is how many are unacked, and how many frames settled the others.
+func (c *channelOf) left() (unacked, frames int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.unacked), c.frames
 }
 
 func (c *channelOf) settle(tag uint64) {
@@ -25,6 +43,8 @@ func (c *channelOf) settle(tag uint64) {
 }
 
 func (c *channelOf) Ack(tag uint64, multiple bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.frames++
 	if multiple {
 		for before := range c.unacked {
@@ -38,6 +58,8 @@ func (c *channelOf) Ack(tag uint64, multiple bool) error {
 }
 
 func (c *channelOf) Nack(tag uint64, multiple, requeue bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	require.False(c.t, multiple)
 	require.True(c.t, requeue)
 	c.settle(tag)
@@ -53,7 +75,7 @@ func TestAcksAreOfThoseThatAreDone(t *testing.T) {
 		tags := make([]uint64, rapid.IntRange(1, 60).Draw(t, "messages"))
 		for n := range tags {
 			tags[n] = uint64(n + 1)
-			c.unacked[tags[n]] = false
+			c.delivered(false, tags[n])
 			a.taken(tags[n])
 		}
 		for _, tag := range rapid.Permutation(tags).Draw(t, "order") {
@@ -61,9 +83,7 @@ func TestAcksAreOfThoseThatAreDone(t *testing.T) {
 			if fate == 0 { // it never ends
 				continue
 			}
-			a.mu.Lock() // the timer may send
-			c.unacked[tag] = true
-			a.mu.Unlock()
+			c.delivered(true, tag)
 			if fate == 1 {
 				a.giveBack(tag)
 			} else {
@@ -74,6 +94,8 @@ func TestAcksAreOfThoseThatAreDone(t *testing.T) {
 			}
 		}
 		a.send()
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		for tag, done := range c.unacked {
 			require.False(t, done, "%d was not acked", tag)
 		}
@@ -88,31 +110,34 @@ func TestAcksOfACrowdAreOneAndNoneWaitsLong(t *testing.T) {
 		const slow = 1
 		for tag := uint64(slow); tag <= ackTogether+2; tag++ {
 			a.taken(tag)
-			c.unacked[tag] = tag != slow
+			c.delivered(tag != slow, tag)
 		}
 		for tag := uint64(slow + 1); tag <= ackTogether+2; tag++ {
 			a.ack(tag)
 		}
-		require.Len(t, c.unacked, 2, "one is in the works, and one waits for others")
+		unacked, _ := c.left()
+		require.Equal(t, 2, unacked, "one is in the works, and one waits for others")
 		<-time.After(ackWithin)
 		synctest.Wait()
-		require.Len(t, c.unacked, 1)
-		require.Equal(t, ackTogether+1, c.frames, "behind one in the works each has its own")
-		c.unacked[slow] = true
+		unacked, frames := c.left()
+		require.Equal(t, 1, unacked)
+		require.Equal(t, ackTogether+1, frames, "behind one in the works each has its own")
+		c.delivered(true, slow)
 		a.ack(slow)
 		<-time.After(ackWithin)
 		synctest.Wait()
-		require.Empty(t, c.unacked)
+		unacked, before := c.left()
+		require.Zero(t, unacked)
 
-		c.frames = 0
 		for tag := uint64(100); tag < 100+ackTogether; tag++ {
 			a.taken(tag)
-			c.unacked[tag] = true
+			c.delivered(true, tag)
 		}
 		for tag := uint64(100); tag < 100+ackTogether; tag++ {
 			a.ack(tag)
 		}
-		require.Empty(t, c.unacked)
-		require.Equal(t, 1, c.frames)
+		unacked, frames = c.left()
+		require.Zero(t, unacked)
+		require.Equal(t, before+1, frames)
 	})
 }

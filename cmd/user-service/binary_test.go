@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,11 +83,11 @@ func (s *stack) run(t *testing.T, more ...string) *process {
 		}
 	})
 	servertest.Eventually(t, func() bool {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
+		resp, err := http.Get(p.base + "/api/v1/health/") //nolint:noctx // it ends with the process
 		if err != nil {
-			return false
+			return false // nobody listens, or nobody serves yet
 		}
-		_ = conn.Close()
+		_ = resp.Body.Close()
 		status, _ := p.health()
 		return status == "healthy"
 	}, "the service is healthy")
