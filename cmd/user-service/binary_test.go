@@ -83,7 +83,7 @@ func (s *stack) run(t *testing.T, more ...string) *process {
 		}
 	})
 	servertest.Eventually(t, func() bool {
-		resp, err := http.Get(p.base + "/api/v1/health/") //nolint:noctx // it ends with the process
+		resp, err := http.Get(p.base + "/api/v1/health/")
 		if err != nil {
 			return false // nobody listens, or nobody serves yet
 		}
