@@ -42,6 +42,11 @@ func (o *Outbox) Publish(topic string, messages ...*message.Message) error {
 	if err != nil {
 		return err
 	}
+	if len(waiting.commands)+len(waiting.events) == 0 { // the first since it was written last
+		if err := postgres.BeforeCommit(ctx, func(ctx context.Context) error { return o.write(ctx, waiting) }); err != nil {
+			return err
+		}
+	}
 	wake := o.wake
 	switch topic {
 	case mailTopic:
@@ -53,16 +58,13 @@ func (o *Outbox) Publish(topic string, messages ...*message.Message) error {
 	default:
 		waiting.events = append(waiting.events, messages...)
 	}
-	if err := postgres.BeforeCommit(ctx, func(ctx context.Context) error { return o.write(ctx, waiting) }); err != nil {
-		return err
-	}
 	return postgres.AfterCommit(ctx, func(context.Context) { ring(wake) })
 }
 
 // unwritten is what a transaction has for the outbox.
 type unwritten struct{ commands, events message.Messages }
 
-// write leaves nothing to the next hook of the transaction.
+// write leaves nothing behind: what a later hook publishes has a hook of its own.
 func (o *Outbox) write(ctx context.Context, waiting *unwritten) error {
 	all := *waiting
 	*waiting = unwritten{}

@@ -147,10 +147,9 @@ func (p *part) askIn(list *syntax.ListNode) {
 // ask finds a variable that is all of a condition, but for a not, and each of those of an and or an or.
 func (p *part) ask(condition *syntax.PipeNode) {
 	args := condition.Cmds[0].Args
-	if word, is := args[0].(*syntax.IdentifierNode); is && (word.Ident == "not" || word.Ident == "and" || word.Ident == "or") {
-		args = args[1:]
-	}
-	if len(condition.Cmds) > 1 || len(args) > 1 && len(args) == len(condition.Cmds[0].Args) {
+	word, is := args[0].(*syntax.IdentifierNode)
+	logical := is && (word.Ident == "not" || word.Ident == "and" || word.Ident == "or")
+	if len(condition.Cmds) > 1 || len(args) > 1 && !logical {
 		return // what becomes of null there, nobody knows
 	}
 	for _, arg := range args {
