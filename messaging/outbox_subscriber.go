@@ -28,10 +28,11 @@ const (
 // lane is one of the ways out of the outbox. A mail that no queue takes waits there for as long as it
 // must, and holds up nothing else.
 type lane struct {
-	name  string
-	rows  string // the condition that picks them
-	batch int
-	lock  int64 // who holds it carries, and nobody waits for it inside a transaction
+	name   string
+	rows   string // the condition that picks them
+	batch  int
+	linger time.Duration // after it was woken, for more to come
+	lock   int64         // who holds it carries, and nobody waits for it inside a transaction
 }
 
 // take deletes a batch, unless somebody else is at it: the rows are back when the transaction is
@@ -50,9 +51,10 @@ func (l lane) take() string {
 
 var (
 	eventLane = lane{name: "events", rows: "topic NOT IN ('email', 'push')", batch: 500, lock: 0x6f7574626f78}
-	// One by one: of a batch that was refused in part, those taken would be sent again and again.
-	mailLane = lane{name: "mails", rows: "topic = 'email'", batch: 1, lock: 0x6f7574626f79}
-	pushLane = lane{name: "pushes", rows: "topic = 'push'", batch: 1, lock: 0x6f7574626f7a}
+	// Nobody sees whether a mail left a tenth of a second earlier, and each batch costs a transaction and a
+	// confirm, which are much of a registration.
+	mailLane = lane{name: "mails", rows: "topic = 'email'", batch: 20, linger: 100 * time.Millisecond, lock: 0x6f7574626f79}
+	pushLane = lane{name: "pushes", rows: "topic = 'push'", batch: 20, lock: 0x6f7574626f7a}
 )
 
 // outboxSubscriber reads the outbox: one Watermill message is one batch of rows, found by
@@ -100,11 +102,26 @@ func (r outboxRow) headers() amqp.Table {
 	return amqp.Table{metaTraceparent: r.Traceparent}
 }
 
+// outboxBatch is what one message of the subscriber carries.
+type outboxBatch struct {
+	rows []outboxRow
+	left []int64 // positions of those that left, of a batch of which others could not
+}
+
 type batchKey struct{}
 
-func batchOf(msg *message.Message) []outboxRow {
-	rows, _ := msg.Context().Value(batchKey{}).([]outboxRow)
-	return rows
+func batchOf(msg *message.Message) *outboxBatch {
+	batch, _ := msg.Context().Value(batchKey{}).(*outboxBatch)
+	return batch
+}
+
+// keepRefused is for a batch of which some messages were not taken: only those shall be sent again.
+func (b *outboxBatch) keepRefused(messages []outgoing) {
+	for i, row := range b.rows {
+		if messages[i].taken {
+			b.left = append(b.left, row.Position)
+		}
+	}
 }
 
 // Subscribe implements message.Subscriber.
@@ -124,6 +141,7 @@ func (s *outboxSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *mes
 				s.rest(ctx, relayPause, nil)
 			case !more:
 				s.rest(ctx, relayPoll, s.wake)
+				s.rest(ctx, s.lane.linger, nil)
 			}
 		}
 	})
@@ -154,8 +172,9 @@ var (
 
 // carry hands one batch out and waits for its fate.
 func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Message) (more bool, err error) {
-	// A batch under way is finished also when the subscription ends.
-	err = s.db.InTx(context.WithoutCancel(ctx), func(tx context.Context) error {
+	ctx, ending := context.WithoutCancel(ctx), ctx.Done() // a batch under way is finished nonetheless
+	batch := new(outboxBatch)
+	err = s.db.InTx(ctx, func(tx context.Context) error {
 		var rows []outboxRow
 		if err := s.db.Select(tx, &rows, s.lane.take(), s.lane.batch, s.lane.lock); err != nil {
 			return fmt.Errorf("take a batch: %w", err)
@@ -166,11 +185,12 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 		}
 		more = rows[0].More
 		slices.SortFunc(rows, func(a, b outboxRow) int { return cmp.Compare(a.Position, b.Position) })
+		batch.rows = rows
 		msg := message.NewMessage(rows[0].ID.String(), nil)
-		msg.SetContext(context.WithValue(context.WithoutCancel(ctx), batchKey{}, rows))
+		msg.SetContext(context.WithValue(ctx, batchKey{}, batch))
 		select {
 		case out <- msg:
-		case <-ctx.Done():
+		case <-ending:
 			return errStopping
 		}
 		select {
@@ -183,6 +203,10 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 			return errNotCarried
 		}
 	})
+	if len(batch.left) > 0 {
+		_, failed := s.db.Exec(ctx, `DELETE FROM messaging.outbox WHERE position = ANY ($1)`, postgres.Array(batch.left))
+		err = errors.Join(err, failed)
+	}
 	return more, err
 }
 

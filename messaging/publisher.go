@@ -17,6 +17,7 @@ const confirmWithin = 10 * time.Second
 type outgoing struct {
 	exchange, key string
 	mandatory     bool // it must reach a queue: to reach none is an error, not silence
+	taken         bool // set by publish: the broker has it
 	amqp.Publishing
 }
 
@@ -41,7 +42,8 @@ var (
 	errNotConfirmed = errors.New("messaging: the broker did not confirm")
 )
 
-// publish sends all in order and waits for all. After an error any of them may have been taken.
+// publish sends all in order and waits for all. After an error those may have been taken, too, of which it
+// did not learn.
 func (p *Publisher) publish(ctx context.Context, messages ...outgoing) error {
 	// amqp091 refuses a cancelled context, and a message that is decided must go out nonetheless.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.within)
@@ -67,6 +69,8 @@ func (p *Publisher) await(ctx context.Context, ch *confirmChannel, messages []ou
 			failed = fmt.Errorf("%w: exchange %q, key %q", errUnroutable, messages[i].exchange, messages[i].key)
 		case !taken:
 			failed = errNotConfirmed
+		default:
+			messages[i].taken = true
 		}
 	}
 	if failed != nil {

@@ -42,9 +42,9 @@ func (r Relay) Run(ctx context.Context, grace time.Duration) error {
 	return runRouter(ctx, router, events, mails, pushes)
 }
 
-func (r Relay) carryEvents(batch *message.Message) (err error) {
-	rows := batchOf(batch)
-	done := traceRows(batch.Context(), r.Tracer, rows, r.Topology.Events)
+func (r Relay) carryEvents(msg *message.Message) (err error) {
+	rows := batchOf(msg).rows
+	done := traceRows(msg.Context(), r.Tracer, rows, r.Topology.Events)
 	defer func() { done(err != nil) }()
 	messages := make([]outgoing, len(rows))
 	for i, row := range rows {
@@ -60,25 +60,27 @@ func (r Relay) carryEvents(batch *message.Message) (err error) {
 			},
 		}
 	}
-	return r.Publisher.publish(batch.Context(), messages...)
+	return r.Publisher.publish(msg.Context(), messages...)
 }
 
 // carryEach fails for as long as no queue takes a message; each time the publisher declares again what
 // may have been deleted.
 func (r Relay) carryEach(outgoingOf func(outboxRow, Topology) (outgoing, error)) func(*message.Message) error {
-	return func(batch *message.Message) (err error) {
-		rows := batchOf(batch)
-		done := traceRows(batch.Context(), r.Tracer, rows, rows[0].Topic)
+	return func(msg *message.Message) (err error) {
+		batch := batchOf(msg)
+		done := traceRows(msg.Context(), r.Tracer, batch.rows, batch.rows[0].Topic)
 		defer func() { done(err != nil) }()
-		for _, row := range rows {
-			out, err := outgoingOf(row, r.Topology)
-			if err != nil {
-				return fmt.Errorf("%s %s: %w", row.Topic, row.ID, err)
-			}
-			if err := r.Publisher.publish(batch.Context(), out); err != nil {
+		messages := make([]outgoing, len(batch.rows))
+		for i, row := range batch.rows {
+			if messages[i], err = outgoingOf(row, r.Topology); err != nil {
 				return fmt.Errorf("%s %s: %w", row.Topic, row.ID, err)
 			}
 		}
-		return nil
+		err = r.Publisher.publish(msg.Context(), messages...)
+		if err != nil {
+			batch.keepRefused(messages)
+			err = fmt.Errorf("%s: %w", batch.rows[0].Topic, err)
+		}
+		return err
 	}
 }

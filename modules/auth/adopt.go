@@ -32,8 +32,8 @@ func (m *Module) adopt(ctx context.Context, secret []byte) (presented, error) {
 	if !errors.Is(err, postgres.ErrNoRows) {
 		return token, err
 	}
-	session := uuid.NewString()
-	if _, err := m.addSession(ctx, session, c.UserID, proof, digest(secret), "session_adopted"); err != nil {
+	adopted := m.newSession(uuid.NewString(), c.UserID, digest(secret), "session_adopted")
+	if _, err := m.addSession(ctx, adopted, proof); err != nil {
 		return presented{}, err
 	}
 	return m.store.lockPresented(ctx, digest(secret), refreshGrace)

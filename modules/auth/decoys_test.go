@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"user-service/messaging/commands"
 	"user-service/migrations"
 	"user-service/platform/servertest"
 )
@@ -20,18 +21,23 @@ func decoysOf(t *testing.T) *decoys {
 	db := servertest.OpenDatabase(t, migrations.Files)
 	d := &decoys{db: db, secret: sharedSecret, cost: DefaultCost}
 	require.Equal(t, decoy(DefaultCost), d.standIn("", "nobody@example.com"), "before the first look")
+	accounts := []NewAccount{accountOf("unusable@example.com", "!unusable")}
 	for i := range 90 {
 		hash := decoy(DefaultCost)
 		if i%3 == 0 {
 			hash = legacyPrefix + fittings["pbkdf2_sha256"]
 		}
-		_, err := store{db}.add(t.Context(), uuid.NewString(), fmt.Sprintf("user%d@example.com", i), hash)
-		require.NoError(t, err)
+		accounts = append(accounts, accountOf(fmt.Sprintf("user%d@example.com", i), hash))
 	}
-	_, err := store{db}.add(t.Context(), uuid.NewString(), "unusable@example.com", "!unusable")
+	added, err := store{db}.addAll(t.Context(), accounts)
 	require.NoError(t, err)
+	require.Len(t, added, len(accounts))
 	require.NoError(t, d.look(t.Context()))
 	return d
+}
+
+func accountOf(email, hash string) NewAccount {
+	return NewAccount{Hash: hash, User: commands.User{ID: uuid.NewString(), Email: email, IsActive: true}}
 }
 
 func TestUnknownAddressesHaveHashesOfTheKindsThatAccountsHave(t *testing.T) {
@@ -71,16 +77,16 @@ func TestEveryKindHasAFittingThatMakesAHash(t *testing.T) {
 func TestUpgradeKeepsAPasswordThatWasChangedMeanwhile(t *testing.T) {
 	t.Parallel()
 	s := store{servertest.OpenDatabase(t, migrations.Files)}
-	id := uuid.NewString()
-	_, err := s.add(t.Context(), id, "ada@example.com", "changed")
+	ada := accountOf("ada@example.com", "changed")
+	_, err := s.addAll(t.Context(), []NewAccount{ada})
 	require.NoError(t, err)
-	replaced, err := s.upgradePassword(t.Context(), id, "verified", "upgraded")
+	replaced, err := s.upgradePassword(t.Context(), ada.ID, "verified", "upgraded")
 	require.NoError(t, err)
 	require.False(t, replaced)
 	a, err := s.byEmail(t.Context(), "ada@example.com")
 	require.NoError(t, err)
 	require.Equal(t, "changed", a.Password)
-	replaced, err = s.upgradePassword(t.Context(), id, "changed", "upgraded")
+	replaced, err = s.upgradePassword(t.Context(), ada.ID, "changed", "upgraded")
 	require.NoError(t, err)
 	require.True(t, replaced)
 	a, err = s.byEmail(t.Context(), "ada@example.com")

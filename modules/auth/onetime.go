@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"math"
 	"time"
@@ -34,13 +33,15 @@ var errInvalidToken = fault.New(fault.Invalid, "invalid_token", "This link is no
 // sendToken makes a token, which voids the older one, and has it mailed, in the transaction of ctx.
 // It does nothing when a mail was sent less than a minute ago, or five of them in a day.
 func (m *Module) sendToken(ctx context.Context, to commands.User, of purpose) error {
-	secret := make([]byte, secretBytes)
-	_, _ = rand.Read(secret) // never fails, see its documentation
-	issued, err := m.store.issueToken(ctx, to.ID, of, digest(secret), lifetimes[of])
+	token, hash := newSecret()
+	issued, err := m.store.issueToken(ctx, to.ID, of, hash, lifetimes[of])
 	if err != nil || !issued {
 		return err
 	}
-	token := tokenText.EncodeToString(secret)
+	return m.mailToken(ctx, to, of, token)
+}
+
+func (m *Module) mailToken(ctx context.Context, to commands.User, of purpose, token string) error {
 	return m.bus.Send(ctx, commands.SendEmail{
 		UserID: to.ID, Email: to.Email, Name: to.Name, TemplateCode: string(of),
 		Token: token, Link: m.settings.link(of, token), ExpiresInMinutes: int(math.Round(lifetimes[of].Minutes())),

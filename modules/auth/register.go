@@ -73,14 +73,12 @@ func (m *Module) register(ctx context.Context, in registration) (signedIn, error
 	id := uuid.Must(uuid.NewV7()).String()
 	allowed := in.channels()
 	reply, err := web.InTx(ctx, m.db, func(ctx context.Context) (reply signedIn, err error) {
-		added, err := m.store.add(ctx, id, in.Email, hash)
-		if err != nil {
-			return reply, err
+		prepared, session := m.prepareSession(id, "registered")
+		verification, stored := newSecret()
+		session.at, err = m.store.add(asUser(ctx, id), in.Email, hash, prepared, stored)
+		if err == nil && session.at.IsZero() {
+			err = errTaken
 		}
-		if !added {
-			return reply, errTaken
-		}
-		session, err := m.openSession(ctx, id, hash, "registered")
 		if err != nil {
 			return reply, err
 		}
@@ -98,7 +96,7 @@ func (m *Module) register(ctx context.Context, in registration) (signedIn, error
 		}); err != nil {
 			return reply, err
 		}
-		if err := m.sendToken(ctx, user, emailVerification); err != nil {
+		if err := m.mailToken(ctx, user, emailVerification, verification); err != nil {
 			return reply, err
 		}
 		tokens, err := m.tokensFor(id, session) // before the commit: what was committed must not fail

@@ -18,11 +18,10 @@ import (
 func TestTokensWithoutASessionAreRevokedByTheirAge(t *testing.T) {
 	t.Parallel()
 	db := servertest.OpenDatabase(t, migrations.Files)
-	account, other := uuid.NewString(), uuid.NewString()
-	for _, id := range []string{account, other} {
-		_, err := store{db}.add(t.Context(), id, id+"@example.com", "x")
-		require.NoError(t, err)
-	}
+	accounts := []NewAccount{accountOf("ada@example.com", "x"), accountOf("grace@example.com", "x")}
+	_, err := store{db}.addAll(t.Context(), accounts)
+	require.NoError(t, err)
+	account, other := accounts[0].ID, accounts[1].ID
 	here, elsewhere := newRevocations(db, new(databaseClock)), newRevocations(db, new(databaseClock))
 	for range 2 { // the later one counts
 		require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error { return here.addAccounts(ctx, []string{account}, time.Hour) }))

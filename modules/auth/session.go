@@ -47,20 +47,30 @@ var tokenText = base64.RawURLEncoding
 // has another password.
 var errNotHeld = errors.New("the account is not what was verified any more")
 
-// openSession opens one for whoever proved to have the account while proof was its password hash: action says
-// why in the audit log; none, when a line says so already.
+// prepareSession makes what a session needs: action says why in the audit log; none, when a line says so
+// already.
+func (m *Module) prepareSession(accountID, action string) (newSession, opened) {
+	secret, hash := newSecret()
+	session := opened{id: uuid.NewString(), refreshToken: secret}
+	return m.newSession(session.id, accountID, hash, action), session
+}
+
+func (m *Module) newSession(id, accountID string, token []byte, action string) newSession {
+	why := entry{action: action, accountID: accountID, detail: detail{"session_id": id}}
+	return newSession{id: id, token: token, why: why, lifetime: m.settings.RefreshLifetime}
+}
+
+// openSession opens one for whoever proved to have the account while proof was its password hash.
 func (m *Module) openSession(ctx context.Context, accountID, proof, action string) (opened, error) {
-	secret := make([]byte, secretBytes)
-	_, _ = rand.Read(secret) // never fails, see its documentation
-	session := opened{id: uuid.NewString(), refreshToken: tokenText.EncodeToString(secret)}
+	prepared, session := m.prepareSession(accountID, action)
 	var err error
-	session.at, err = m.addSession(ctx, session.id, accountID, proof, digest(secret), action)
+	session.at, err = m.addSession(ctx, prepared, proof)
 	return session, err
 }
 
-func (m *Module) addSession(ctx context.Context, id, accountID, proof string, token []byte, action string) (at time.Time, err error) {
-	why := entry{action: action, accountID: accountID, detail: detail{"session_id": id}}
-	at, spare, err := m.store.addSession(asUser(ctx, accountID), id, proof, token, why, m.settings.RefreshLifetime, maxSessions)
+func (m *Module) addSession(ctx context.Context, n newSession, proof string) (at time.Time, err error) {
+	accountID := n.why.accountID
+	at, spare, err := m.store.addSession(asUser(ctx, accountID), n, proof, maxSessions)
 	if err == nil && at.IsZero() {
 		err = errNotHeld
 	}
@@ -79,6 +89,13 @@ func (m *Module) tokensFor(accountID string, session opened) (tokenPair, error) 
 		AccessToken: access, RefreshToken: session.refreshToken,
 		TokenType: "Bearer", ExpiresIn: int(m.settings.AccessLifetime.Seconds()),
 	}, err
+}
+
+// newSecret is a token that nobody can guess, with the form in which it is stored.
+func newSecret() (text string, hash []byte) {
+	secret := make([]byte, secretBytes)
+	_, _ = rand.Read(secret) // never fails, see its documentation
+	return tokenText.EncodeToString(secret), digest(secret)
 }
 
 // digest is the form in which a token is stored.

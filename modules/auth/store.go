@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"user-service/platform/identity"
 	"user-service/platform/postgres"
@@ -21,12 +23,23 @@ type account struct {
 
 const accountColumns = `id, email, password, email_verified, is_active, is_staff`
 
-// add reports false when the address is taken, in whatever case.
-func (s store) add(ctx context.Context, id, email, password string) (added bool, err error) {
-	n, err := s.db.Exec(ctx, `
-		INSERT INTO auth.accounts (id, email, password) VALUES ($1, $2, $3)
-		ON CONFLICT (lower(email)) DO NOTHING`, id, email, password)
-	return n == 1, err
+// add makes an account with its first session and the token that verifies its address. It gives when: zero,
+// when the address is taken, in whatever case.
+func (s store) add(ctx context.Context, email, password string, first newSession, verification []byte) (at time.Time, err error) {
+	err = s.db.Get(ctx, &at, `
+		WITH holder AS (
+			INSERT INTO auth.accounts (id, email, password) VALUES ($10, $11, $12)
+			ON CONFLICT (lower(email)) DO NOTHING RETURNING id),`+sessionOfHolder+`,
+		verification AS (
+			INSERT INTO auth.one_time_tokens (account_id, purpose, hash, expires_at, sent_at, counting_since)
+			SELECT id, $13, $14, now() + make_interval(secs => $15), now(), now() FROM holder)
+		SELECT now() FROM holder`,
+		append(first.args(ctx), first.why.accountID, email, password,
+			emailVerification, verification, lifetimes[emailVerification].Seconds())...)
+	if errors.Is(err, postgres.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	return at, err
 }
 
 func (s store) byEmail(ctx context.Context, email string) (account, error) {

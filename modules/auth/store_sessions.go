@@ -9,31 +9,48 @@ import (
 	"user-service/platform/postgres"
 )
 
-// addSession opens a session with its first refresh token, if the account is active and proof is its
-// password hash still, which stays so until the transaction ends. It gives the open sessions that the
-// account then has beyond keep, the least lately used ones, and when the session was opened: zero, when it
-// was not. why is its line in the audit log, if it has an action. One statement: every login waits for it.
-func (s store) addSession(ctx context.Context, id, proof string, token []byte, why entry, lifetime time.Duration, keep int) (at time.Time, spare []string, err error) {
+// newSession is a session that is to be opened.
+type newSession struct {
+	id       string
+	token    []byte // hash of its first refresh token
+	why      entry  // its line in the audit log, if it has an action
+	lifetime time.Duration
+}
+
+// sessionOfHolder opens a newSession for the account of holder, a part of the statement before it. It is a
+// part itself: every login and registration waits for it. What comes after its arguments begins with $10.
+const sessionOfHolder = `
+	session AS (
+		INSERT INTO auth.sessions (id, account_id, address, user_agent, expires_at)
+		SELECT $1, id, $2, $3, now() + make_interval(secs => $4) FROM holder RETURNING id, account_id),
+	token AS (INSERT INTO auth.refresh_tokens (hash, session_id) SELECT $5, id FROM session),
+	audited AS (
+		INSERT INTO auth.audit_log (action, account_id, actor, address, user_agent, correlation_id, detail)
+		SELECT $6, account_id, $7, $2, $3, $8, $9 FROM session WHERE $6 <> '')`
+
+func (n newSession) args(ctx context.Context) []any {
 	from := identity.ClientFrom(ctx)
+	return []any{
+		n.id, from.Address, from.UserAgent, min(n.lifetime, SessionsEnd).Seconds(), n.token,
+		n.why.action, actorOf(ctx), correlation.From(ctx).Correlation, n.why.detail.json(),
+	}
+}
+
+// addSession opens a session if its account is active and proof is its password hash still, which stays so
+// until the transaction ends. It gives the open sessions that the account then has beyond keep, the least
+// lately used ones, and when the session was opened: zero, when it was not.
+func (s store) addSession(ctx context.Context, n newSession, proof string, keep int) (at time.Time, spare []string, err error) {
 	var rows []struct {
 		At    time.Time `db:"at"`
 		Spare *string   `db:"spare"`
 	}
 	err = s.db.Select(ctx, &rows, `
-		WITH holder AS (SELECT id FROM auth.accounts WHERE id = $2 AND is_active AND password = $3 FOR SHARE),
-		     session AS (
-			INSERT INTO auth.sessions (id, account_id, address, user_agent, expires_at)
-			SELECT $1, id, $5, $6, now() + least(make_interval(secs => $7), make_interval(secs => $9)) FROM holder RETURNING id),
-		     token AS (INSERT INTO auth.refresh_tokens (hash, session_id) SELECT $4, id FROM session),
-		     audited AS (
-			INSERT INTO auth.audit_log (action, account_id, actor, address, user_agent, correlation_id, detail)
-			SELECT $10, $2, $11, $5, $6, $12, $13 FROM session WHERE $10 <> '')
+		WITH holder AS (SELECT id FROM auth.accounts WHERE id = $10 AND is_active AND password = $11 FOR SHARE),`+sessionOfHolder+`
 		SELECT now() AS at, older.id AS spare FROM holder LEFT JOIN LATERAL (
 			SELECT id FROM auth.sessions
 			WHERE account_id = holder.id AND revoked_at IS NULL AND expires_at > now()
-			ORDER BY last_used_at DESC, id OFFSET $8) older ON true`,
-		id, why.accountID, proof, token, from.Address, from.UserAgent, lifetime.Seconds(), keep-1, SessionsEnd.Seconds(),
-		why.action, actorOf(ctx), correlation.From(ctx).Correlation, why.detail.json())
+			ORDER BY last_used_at DESC, id OFFSET $12) older ON true`,
+		append(n.args(ctx), n.why.accountID, proof, keep-1)...)
 	for _, row := range rows {
 		at = row.At
 		if row.Spare != nil {

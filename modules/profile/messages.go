@@ -2,18 +2,26 @@ package profile
 
 import (
 	"context"
+	"errors"
 
 	"user-service/messaging/commands"
 	"user-service/messaging/events"
+	"user-service/platform/postgres"
 )
 
 func (m *Module) create(ctx context.Context, c *commands.CreateProfile) (commands.User, error) {
 	if c.PushToken != nil {
-		if err := m.takeFromAll(ctx, c.UserID, *c.PushToken); err != nil {
+		if _, err := m.store.holdToken(ctx, c.UserID, *c.PushToken); err != nil {
 			return commands.User{}, err
 		}
 	}
 	u, err := m.store.add(ctx, c)
+	if errors.Is(err, postgres.ErrNoRows) {
+		if err := m.takeFromAll(ctx, c.UserID, *c.PushToken); err != nil {
+			return commands.User{}, err
+		}
+		u, err = m.store.add(ctx, c)
+	}
 	return u.view(), err
 }
 

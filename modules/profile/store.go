@@ -40,11 +40,13 @@ func (u user) view() commands.User {
 	}
 }
 
+// add is ErrNoRows, and does nothing, while somebody else has the user's token.
 func (s store) add(ctx context.Context, c *commands.CreateProfile) (user, error) {
 	var u user
 	err := s.db.Get(ctx, &u, `
 		INSERT INTO profile.users (id, name, email, push_token, push_token_at, email_allowed, push_allowed)
-		VALUES ($1, $2, $3, $4, CASE WHEN $4::text IS NOT NULL THEN now() END, $5, $6) RETURNING `+columns,
+		SELECT $1, $2, $3, $4, CASE WHEN $4::text IS NOT NULL THEN now() END, $5, $6
+		WHERE NOT EXISTS (SELECT FROM profile.users WHERE push_token = $4) RETURNING `+columns,
 		c.UserID, c.Name, c.Email, c.PushToken, c.Preferences.Email, c.Preferences.Push)
 	return u, err
 }

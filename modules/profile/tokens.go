@@ -38,11 +38,8 @@ func (m *Module) lock(ctx context.Context, id string, token *string) (u user, ot
 	return u, others, err
 }
 
-// takeFromAll has everybody lose the token of a user who is yet to be added.
+// takeFromAll has everybody lose the token of a user who is yet to be added. It is held.
 func (m *Module) takeFromAll(ctx context.Context, id, token string) error {
-	if _, err := m.store.holdToken(ctx, id, token); err != nil {
-		return err
-	}
 	_, others, err := m.store.lockWithHolders(ctx, id, token)
 	if err != nil && !errors.Is(err, postgres.ErrNoRows) {
 		return err

@@ -3,7 +3,6 @@ package push
 import (
 	"context"
 	"encoding/json"
-	"errors"
 
 	"user-service/messaging/commands"
 	"user-service/messaging/events"
@@ -58,13 +57,11 @@ func (m *Module) addRecipients(ctx context.Context, c *commands.AddRecipients) e
 	return err
 }
 
-// userRegistered leaves a recipient alone who came complete, by AddRecipients.
+// userRegistered leaves a recipient alone who came complete, by AddRecipients. No cache knows of a new one.
 func (m *Module) userRegistered(ctx context.Context, e *events.UserRegistered) error {
-	err := m.update(ctx, `INSERT INTO push.recipients (user_id, push_token, push_allowed) VALUES ($1, $2, $3) ON CONFLICT (user_id) DO NOTHING`,
+	_, err := m.db.Exec(ctx, `
+		INSERT INTO push.recipients (user_id, push_token, push_allowed) VALUES ($1, $2, $3) ON CONFLICT (user_id) DO NOTHING`,
 		e.UserID, e.PushToken, e.Preferences.Push)
-	if errors.Is(err, postgres.ErrNoRows) {
-		return nil
-	}
 	return err
 }
 
