@@ -39,14 +39,17 @@ func (j hashJob) do() (r hashResult, err error) {
 	return r, nil
 }
 
+// hashesPerCollection are made before their memory is collected: a collection takes 3 % of a hash.
+const hashesPerCollection = 2
+
 // ServeHashes does the jobs of a service that started this process for them, one after another,
 // until in ends.
 func ServeHashes(in io.Reader, out io.Writer) error {
-	debug.SetGCPercent(-1) // after each hash is enough, and during one does no good
-	onHugePages(int(DefaultCost.Memory) << 10)
+	debug.SetGCPercent(-1) // between hashes is enough, and during one does no good
+	onHugePages(hashesPerCollection, int(DefaultCost.Memory)<<10)
 	jobs, results := gob.NewDecoder(in), gob.NewEncoder(out)
 	idle := time.AfterFunc(idleAfter, debug.FreeOSMemory)
-	for {
+	for done := 1; ; done++ {
 		var job hashJob
 		if err := jobs.Decode(&job); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -61,7 +64,9 @@ func ServeHashes(in io.Reader, out io.Writer) error {
 		if err := results.Encode(result); err != nil {
 			return fmt.Errorf("tell a result: %w", err)
 		}
-		runtime.GC() // the next hash gets the same memory
+		if done%hashesPerCollection == 0 {
+			runtime.GC() // the next ones get the same memory
+		}
 		idle.Reset(idleAfter)
 	}
 }

@@ -3,4 +3,4 @@
 package auth
 
 // onHugePages does nothing: other kernels decide for themselves.
-func onHugePages(int) {}
+func onHugePages(int, int) {}

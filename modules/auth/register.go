@@ -10,7 +10,6 @@ import (
 	"user-service/messaging/commands"
 	"user-service/messaging/events"
 	"user-service/platform/fault"
-	"user-service/platform/postgres"
 	"user-service/platform/rules"
 	"user-service/platform/web"
 )
@@ -58,12 +57,6 @@ func (in *registration) channels() events.Preferences {
 // register makes an account in all modules, or in none.
 func (m *Module) register(ctx context.Context, in registration) (signedIn, error) {
 	if err := in.validate(); err != nil {
-		return signedIn{}, err
-	}
-	// Before the work of a hash; whether it is taken by then, the insert decides.
-	if _, err := m.store.byEmail(ctx, in.Email); err == nil {
-		return signedIn{}, errTaken
-	} else if !errors.Is(err, postgres.ErrNoRows) {
 		return signedIn{}, err
 	}
 	hash, err := m.passwords.hash(ctx, in.Password)
