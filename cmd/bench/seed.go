@@ -60,7 +60,8 @@ func seed(ctx context.Context, db *sql.DB, n int) (tag string) {
 		done = next
 		shown(done)
 	}
-	// As autovacuum would have, had they come by and by.
+	// As autovacuum and the checkpointer would have, had they come by and by.
 	must(db.ExecContext(ctx, "VACUUM ANALYZE auth.accounts, profile.users, preferences.preferences, push.recipients"))
+	must(db.ExecContext(ctx, "CHECKPOINT"))
 	return tag
 }

@@ -153,16 +153,39 @@ func TestListSaysWhatItDoesNotTake(t *testing.T) {
 	require.Equal(t, 401, d.call("GET", "/api/v1/users/", "", nil).Status)
 }
 
+// TestWordsAreFoundByTheirFirstSixteenLetters whether they are two or one, also in scripts of more bytes.
+func TestWordsAreFoundByTheirFirstSixteenLetters(t *testing.T) {
+	t.Parallel()
+	d := newDirectory(t)
+	d.add(t, `VALUES
+		('Ann Constantinopolitan', 'ann@example.com', true,true, 1),
+		('Bob Constantinopolis', 'bob@example.com', true,true, 2),
+		('Cyd Достопримечательности', 'cyd@example.com', true,true, 3),
+		('Dan ' || repeat('x', 251), 'dan@example.com', true,true, 4)`)
+	for search, found := range map[string][]string{
+		"constantinop":          {"Ann", "Bob"},
+		"constantinopolis":      {"Bob"}, // sixteen
+		"constantinopolit":      {"Ann"},
+		"constantinopolitalian": {"Ann"},
+		"cyd достопримечательность":       {"Cyd"},
+		"dan " + strings.Repeat("x", 100): {"Dan"},
+		strings.Repeat("x", 255):          {"Dan"},
+		"достопримечание":                 {},
+	} {
+		require.Equal(t, found, d.search(search), search)
+	}
+}
+
 // TestListOfVeryManyIsEstimated has so many users of one name that they are not sorted, and some at
 // the end of the alphabet that an index in its order is led past.
 func TestListOfVeryManyIsEstimated(t *testing.T) {
 	t.Parallel()
 	d := newDirectory(t)
-	d.add(t, `SELECT 'Ada ' || CASE n % 1000 WHEN 0 THEN 'Rare' ELSE 'Common' || n % 300 END, n || '@example.com', n % 2 = 0, true, n FROM generate_series(1, 36000) n`)
+	d.add(t, `SELECT 'Ada Constantinopolitan ' || CASE n % 1000 WHEN 0 THEN 'Rare' ELSE 'Common' || n % 300 END, n || '@example.com', n % 2 = 0, true, n FROM generate_series(1, 36000) n`)
 	_, err := d.db.Exec(t.Context(), `ANALYZE profile.users`)
 	require.NoError(t, err)
 
-	for _, query := range []string{"", "?search=common&ordering=-name", "?search=ada", "?is_active=true", "?search=ada+comm&ordering=name&page=3"} {
+	for _, query := range []string{"", "?search=common&ordering=-name", "?search=constantinopolitalian+ada", "?search=ada", "?is_active=true", "?search=ada+comm&ordering=name&page=3"} {
 		r := d.list(query)
 		require.Equal(t, 200, r.Status, query)
 		require.Equal(t, true, r.Meta["total_is_estimate"], query)

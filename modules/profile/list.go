@@ -32,7 +32,7 @@ const byEmail = `lower(email) COLLATE "C"` // as its index has it
 // listQuery is what the staff asks for, CONTRACT "Routes".
 type listQuery struct {
 	Page     web.Page `query:"page"`
-	Search   string   `query:"search" doc:"Beginning of the address, or words of the name." example:"ada"`
+	Search   string   `query:"search" doc:"Beginning of the address, or the first letters of words of the name, 16 of each." example:"ada"`
 	Active   *bool    `query:"is_active" doc:"Whether the account is open." example:"true"`
 	Verified *bool    `query:"email_verified" doc:"Whether the user has shown to read mail at this address." example:"true"`
 	Ordering *string  `query:"ordering" doc:"Which come first; with a minus the other way round." enum:"created_at,-created_at,email,-email,name,-name" example:"-created_at"`
