@@ -25,6 +25,9 @@ type round struct {
 	latencies []time.Duration // of each request; none where a backlog is worked off
 }
 
+// rate is how many were done in a second.
+func (r round) rate() float64 { return float64(r.done) / r.took.Seconds() }
+
 const mebibyte = 1.048576 // in MB
 
 // warmUp fills pools, caches and prepared statements, and is not counted.
@@ -51,7 +54,7 @@ func (j job) run(ctx context.Context, w *world, name string, rounds int, scale f
 			did := side(ctx, scale)
 			w.settle(ctx) // what it left to do is part of its cost
 			costs[i] = append(costs[i], costOf(before, w.spent(programs[i]), did.done))
-			pair[i] = float64(did.done) / did.took.Seconds()
+			pair[i] = did.rate()
 			fmt.Printf("%-6s round %d of %d  %-8s %8.0f/s %6.1f s\n", name, n+1, rounds, [2]string{"floor", "service"}[i], pair[i], did.took.Seconds())
 			if i == 1 {
 				latencies = append(latencies, did.latencies...)

@@ -25,24 +25,20 @@ func (w *world) waiting(queue string) int {
 }
 
 // relay has rows wait in the outbox.
-func relay(_ context.Context, w *world) job {
-	const rows = 20_000
+func relay(_ context.Context, w *world) job { return w.backlog(20_000) }
+
+func (w *world) backlog(rows int) job {
 	return job{
 		what:    "relay",
 		bar:     0.8,
 		floor:   w.drain(rows, "floor.outbox", floorEvents, func(ctx context.Context) { w.ask(ctx, "/relay") }),
-		service: w.relayed(rows),
+		// A change wakes the service's relay, which would look by itself within a second.
+		service: w.drain(rows, "messaging.outbox", "user.events", func(ctx context.Context) {
+			name := fmt.Sprintf(`{"name":"Grace Hopper at %d"}`, time.Now().UnixNano())
+			one := inTurn(request("PATCH", profilePath, w.users[0].token, name))
+			must(send(ctx, w.service.address, one, new(int), time.Now().Add(time.Millisecond)))
+		}),
 	}
-}
-
-// relayed has the service's relay do it.
-func (w *world) relayed(rows int) side {
-	// A change wakes the relay, which would look by itself within a second.
-	return w.drain(rows, "messaging.outbox", "user.events", func(ctx context.Context) {
-		name := fmt.Sprintf(`{"name":"Grace Hopper at %d"}`, time.Now().UnixNano())
-		one := inTurn(request("PATCH", profilePath, w.users[0].token, name))
-		must(send(ctx, w.service.address, one, new(int), time.Now().Add(time.Millisecond)))
-	})
 }
 
 // drain lasts from when the rows are in the outbox until all are in a queue that takes every event.
