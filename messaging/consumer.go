@@ -48,6 +48,7 @@ func (c Consumer) Run(ctx context.Context, grace time.Duration) error {
 	// Outer to inner. Poison outside retry, since attempts can be used up. Recoverer inside both: a
 	// panic is an attempt, not a message that comes back for ever.
 	router.AddMiddleware(
+		roomy,
 		correlate,
 		measure(c.Registry, c.Queue, c.Log),
 		traced(c.Tracer, c.Queue),

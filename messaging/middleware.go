@@ -10,7 +10,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"user-service/platform/correlation"
+	"user-service/platform/stack"
 )
+
+// roomy is for the goroutine that Watermill starts for each message.
+func roomy(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		stack.Grow()
+		return next(msg)
+	}
+}
 
 // correlate puts the ids a message came with into its context. watermill's CorrelationID reads only
 // a header of its own.

@@ -31,7 +31,7 @@ type lane struct {
 	name   string
 	rows   string // the condition that picks them
 	batch  int
-	linger time.Duration // after it was woken, for more to come
+	linger time.Duration // after it was woken, for more to come: each batch costs a transaction and a confirm
 	lock   int64         // who holds it carries, and nobody waits for it inside a transaction
 }
 
@@ -51,8 +51,7 @@ func (l lane) take() string {
 
 var (
 	eventLane = lane{name: "events", rows: "topic NOT IN ('email', 'push')", batch: 500, lock: 0x6f7574626f78}
-	// Nobody sees whether a mail left a tenth of a second earlier, and each batch costs a transaction and a
-	// confirm, which are much of a registration.
+	// Nobody sees whether a mail left a tenth of a second earlier.
 	mailLane = lane{name: "mails", rows: "topic = 'email'", batch: 20, linger: 100 * time.Millisecond, lock: 0x6f7574626f79}
 	pushLane = lane{name: "pushes", rows: "topic = 'push'", batch: 20, lock: 0x6f7574626f7a}
 )
@@ -115,6 +114,9 @@ func batchOf(msg *message.Message) *outboxBatch {
 	return batch
 }
 
+// more tells whether rows wait behind it.
+func (b *outboxBatch) more() bool { return len(b.rows) > 0 && b.rows[0].More }
+
 // keepRefused is for a batch of which some messages were not taken: only those shall be sent again.
 func (b *outboxBatch) keepRefused(messages []outgoing) {
 	for i, row := range b.rows {
@@ -132,14 +134,14 @@ func (s *outboxSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *mes
 		defer close(out)
 		// Without the broker no transaction is opened: it would have to wait, and hold up vacuum.
 		for s.conn.wait(ctx) == nil {
-			more, err := s.carry(ctx, out)
+			batch, err := s.carry(ctx, out)
 			switch {
 			case errors.Is(err, errNotMyTurn):
 				s.rest(ctx, relayTurn, nil)
 			case err != nil && !errors.Is(err, errStopping):
 				s.log.Warn("outbox not carried, trying again", "error", err)
 				s.rest(ctx, relayPause, nil)
-			case !more:
+			case !batch.more():
 				s.rest(ctx, relayPoll, s.wake)
 				s.rest(ctx, s.lane.linger, nil)
 			}
@@ -171,9 +173,9 @@ var (
 )
 
 // carry hands one batch out and waits for its fate.
-func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Message) (more bool, err error) {
+func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Message) (batch *outboxBatch, err error) {
 	ctx, ending := context.WithoutCancel(ctx), ctx.Done() // a batch under way is finished nonetheless
-	batch := new(outboxBatch)
+	batch = new(outboxBatch)
 	err = s.db.InTx(ctx, func(tx context.Context) error {
 		var rows []outboxRow
 		if err := s.db.Select(tx, &rows, s.lane.take(), s.lane.batch, s.lane.lock); err != nil {
@@ -183,7 +185,6 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 		if len(rows) == 0 {
 			return s.checkTurn(tx)
 		}
-		more = rows[0].More
 		slices.SortFunc(rows, func(a, b outboxRow) int { return cmp.Compare(a.Position, b.Position) })
 		batch.rows = rows
 		msg := message.NewMessage(rows[0].ID.String(), nil)
@@ -207,7 +208,7 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 		_, failed := s.db.Exec(ctx, `DELETE FROM messaging.outbox WHERE position = ANY ($1)`, postgres.Array(batch.left))
 		err = errors.Join(err, failed)
 	}
-	return more, err
+	return batch, err
 }
 
 // checkTurn says why there was nothing to take. Who leads gets the lock as often as it asks.

@@ -29,9 +29,9 @@ func relay(_ context.Context, w *world) job { return w.backlog(20_000) }
 
 func (w *world) backlog(rows int) job {
 	return job{
-		what:    "relay",
-		bar:     0.8,
-		floor:   w.drain(rows, "floor.outbox", floorEvents, func(ctx context.Context) { w.ask(ctx, "/relay") }),
+		what:  "relay",
+		bar:   0.8,
+		floor: w.drain(rows, "floor.outbox", floorEvents, func(ctx context.Context) { w.ask(ctx, "/relay") }),
 		// A change wakes the service's relay, which would look by itself within a second.
 		service: w.drain(rows, "messaging.outbox", "user.events", func(ctx context.Context) {
 			name := fmt.Sprintf(`{"name":"Grace Hopper at %d"}`, time.Now().UnixNano())

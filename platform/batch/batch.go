@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"user-service/platform/stack"
 )
 
 // AtOnce is how many runs there are at once at the most.
@@ -101,6 +103,7 @@ func (g *Group[T]) areFew() bool { return g.inRuns+len(g.waiting) <= g.manner.Fe
 
 // work runs batches for as long as somebody waits whose key is free.
 func (g *Group[T]) work() {
+	stack.Grow()
 	if g.manner.Linger > 0 {
 		<-time.After(g.manner.Linger)
 	}
