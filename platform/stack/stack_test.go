@@ -28,7 +28,7 @@ func TestStackThatHasGrownStaysWhereItIs(t *testing.T) {
 //go:noinline
 func here() uintptr {
 	var variable byte
-	return uintptr(unsafe.Pointer(&variable)) //nolint:gosec // a number, so that it is not moved along
+	return uintptr(unsafe.Pointer(&variable)) // a number, so that it is not moved along
 }
 
 // descend takes 6 KB.
