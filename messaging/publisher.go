@@ -50,6 +50,7 @@ func (p *Publisher) publish(ctx context.Context, messages ...outgoing) error {
 	defer cancel()
 	ch, confirms, err := p.send(ctx, messages)
 	if err != nil {
+		noteTaken(ch, messages, confirms)
 		return fmt.Errorf("publish: %w", err)
 	}
 	return p.await(ctx, ch, messages, confirms)
@@ -63,6 +64,7 @@ func (p *Publisher) await(ctx context.Context, ch *confirmChannel, messages []ou
 		taken, err := confirm.WaitContext(ctx)
 		switch {
 		case err != nil:
+			noteTaken(ch, messages[i:], confirms[i:])
 			p.discard(ch) // late confirms would be of no use
 			return fmt.Errorf("wait for a confirm: %w", err)
 		case messages[i].mandatory && ch.wasReturned(messages[i]):
@@ -77,6 +79,13 @@ func (p *Publisher) await(ctx context.Context, ch *confirmChannel, messages []ou
 		return p.conn.redeclare(failed) // its queue or exchange may have been deleted
 	}
 	return nil
+}
+
+// noteTaken waits for no confirm that is not there yet.
+func noteTaken(ch *confirmChannel, messages []outgoing, confirms []*amqp.DeferredConfirmation) {
+	for i, confirm := range confirms {
+		messages[i].taken = confirm.Acked() && !(messages[i].mandatory && ch.wasReturned(messages[i]))
+	}
 }
 
 func (p *Publisher) send(ctx context.Context, messages []outgoing) (*confirmChannel, []*amqp.DeferredConfirmation, error) {
@@ -142,13 +151,14 @@ func openConfirmChannel(ctx context.Context, conn *Connection) (*confirmChannel,
 }
 
 func (c *confirmChannel) publishAll(ctx context.Context, messages []outgoing) ([]*amqp.DeferredConfirmation, error) {
-	confirms := make([]*amqp.DeferredConfirmation, len(messages))
-	for i, m := range messages {
+	confirms := make([]*amqp.DeferredConfirmation, 0, len(messages))
+	for _, m := range messages {
 		m.DeliveryMode = amqp.Persistent
-		var err error
-		if confirms[i], err = c.PublishWithDeferredConfirmWithContext(ctx, m.exchange, m.key, m.mandatory, false, m.Publishing); err != nil {
-			return nil, err
+		confirm, err := c.PublishWithDeferredConfirmWithContext(ctx, m.exchange, m.key, m.mandatory, false, m.Publishing)
+		if err != nil {
+			return confirms, err
 		}
+		confirms = append(confirms, confirm)
 	}
 	return confirms, nil
 }

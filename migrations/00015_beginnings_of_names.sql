@@ -5,8 +5,16 @@
 
 -- +goose Up
 
--- The beginnings of the words of a name, of up to 16 characters. In PL/pgSQL, whose functions are planned
--- once for each session, not for each row that is added.
+-- The words of a name, without case: what space and the punctuation of names keep apart. Of each the first
+-- 16 characters, since a lexeme has room for 2 KB, which one letter after the other can become more than.
+CREATE OR REPLACE FUNCTION profile.words(name text) RETURNS tsvector
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 100
+RETURN array_to_tsvector(array_remove(string_to_array(regexp_replace(
+    translate(lower(normalize(name, NFKC)), E'-.,''\u2019"()/&_\\', repeat(' ', 12)),
+    '([^ ]{16})[^ ]+', '\1', 'g'), ' '), ''));
+
+-- The beginnings of the words of a name. In PL/pgSQL, whose functions are planned once for each session, not
+-- for each row that is added.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION profile.beginnings(name text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
@@ -15,7 +23,7 @@ DECLARE
     found text[] := '{}';
 BEGIN
     FOREACH word IN ARRAY tsvector_to_array(profile.words(name)) LOOP
-        FOR n IN 1 .. least(length(word), 16) LOOP
+        FOR n IN 1 .. length(word) LOOP
             found := found || left(word, n);
         END LOOP;
     END LOOP;
@@ -37,7 +45,18 @@ RESET lock_timeout;
 ANALYZE profile.users;
 
 -- +goose Down
-CREATE INDEX users_words ON profile.users USING gin (profile.words(name));
-DROP INDEX profile.users_beginnings;
-DROP FUNCTION profile.beginnings(text);
+SET lock_timeout = 0;
+
+DROP INDEX CONCURRENTLY IF EXISTS profile.users_beginnings;
+DROP FUNCTION IF EXISTS profile.beginnings(text);
+
+CREATE OR REPLACE FUNCTION profile.words(name text) RETURNS tsvector
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 100
+RETURN array_to_tsvector(array_remove(string_to_array(
+    translate(lower(normalize(name, NFKC)), E'-.,''\u2019"()/&_\\', repeat(' ', 12)), ' '), ''));
+
+DROP INDEX CONCURRENTLY IF EXISTS profile.users_words;
+CREATE INDEX CONCURRENTLY users_words ON profile.users USING gin (profile.words(name));
+
+RESET lock_timeout;
 ANALYZE profile.users;

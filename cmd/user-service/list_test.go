@@ -161,7 +161,9 @@ func TestWordsAreFoundByTheirFirstSixteenLetters(t *testing.T) {
 		('Ann Constantinopolitan', 'ann@example.com', true,true, 1),
 		('Bob Constantinopolis', 'bob@example.com', true,true, 2),
 		('Cyd Достопримечательности', 'cyd@example.com', true,true, 3),
-		('Dan ' || repeat('x', 251), 'dan@example.com', true,true, 4)`)
+		('Dan ' || repeat('x', 251), 'dan@example.com', true,true, 4),
+		('Eve ' || repeat(U&'\3316', 114), 'eve@example.com', true,true, 5),
+		('Fay ' || repeat(U&'\3316', 251), 'fay@example.com', true,true, 6)`)
 	for search, found := range map[string][]string{
 		"constantinop":          {"Ann", "Bob"},
 		"constantinopolis":      {"Bob"}, // sixteen
@@ -170,6 +172,8 @@ func TestWordsAreFoundByTheirFirstSixteenLetters(t *testing.T) {
 		"cyd достопримечательность":       {"Cyd"},
 		"dan " + strings.Repeat("x", 100): {"Dan"},
 		strings.Repeat("x", 255):          {"Dan"},
+		strings.Repeat("\u3316", 114):     {"Eve", "Fay"}, // one becomes six, and as many more than a lexeme has room for
+		strings.Repeat("\u3316", 255):     {"Eve", "Fay"},
 		"достопримечание":                 {},
 	} {
 		require.Equal(t, found, d.search(search), search)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 
 	"github.com/alexedwards/argon2id"
@@ -39,7 +40,8 @@ func (j hashJob) do() (r hashResult, err error) {
 	return r, nil
 }
 
-// hashesPerCollection are made before their memory is collected: a collection takes 3 % of a hash.
+// hashesPerCollection are made before their memory is collected, if they are ours: a collection takes 3 % of
+// one.
 const hashesPerCollection = 2
 
 // ServeHashes does the jobs of a service that started this process for them, one after another,
@@ -49,7 +51,7 @@ func ServeHashes(in io.Reader, out io.Writer) error {
 	onHugePages(hashesPerCollection, int(DefaultCost.Memory)<<10)
 	jobs, results := gob.NewDecoder(in), gob.NewEncoder(out)
 	idle := time.AfterFunc(idleAfter, debug.FreeOSMemory)
-	for done := 1; ; done++ {
+	for {
 		var job hashJob
 		if err := jobs.Decode(&job); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -64,11 +66,18 @@ func ServeHashes(in io.Reader, out io.Writer) error {
 		if err := results.Encode(result); err != nil {
 			return fmt.Errorf("tell a result: %w", err)
 		}
-		if done%hashesPerCollection == 0 {
+		if onHeap() >= hashesPerCollection*uint64(DefaultCost.Memory)<<10 { // one of Django's may take more
 			runtime.GC() // the next ones get the same memory
 		}
 		idle.Reset(idleAfter)
 	}
+}
+
+// onHeap is how many bytes lie there, what nobody needs any more among them.
+func onHeap() uint64 {
+	objects := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(objects)
+	return objects[0].Value.Uint64()
 }
 
 // hasher is a process of ours that does nothing but hash, in the background: it gets what time the

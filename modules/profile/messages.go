@@ -16,7 +16,7 @@ func (m *Module) create(ctx context.Context, c *commands.CreateProfile) (command
 		}
 	}
 	u, err := m.store.add(ctx, c)
-	if errors.Is(err, postgres.ErrNoRows) {
+	for errors.Is(err, postgres.ErrNoRows) { // again only after an import, which holds no token
 		if err := m.takeFromAll(ctx, c.UserID, *c.PushToken); err != nil {
 			return commands.User{}, err
 		}

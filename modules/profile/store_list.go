@@ -23,9 +23,6 @@ const (
 	walk = reach
 )
 
-// longestBeginning is how many characters of a word are looked for, as profile.beginnings has them.
-const longestBeginning = 16
-
 // What is null is not asked for. The words come last: they are dear.
 const (
 	flagged   = `($1::boolean IS NULL OR is_active = $1) AND ($2::boolean IS NULL OR email_verified = $2)`
@@ -120,7 +117,7 @@ func (s store) found(ctx context.Context, q listQuery) (args, slow []any, err er
 	err = s.db.Get(ctx, &search, `
 		SELECT lower($1) AS first, lower($1) || chr(127) AS beyond,
 			coalesce(string_agg(beginning, ' & '), '') AS beginnings, coalesce(string_agg(beginning || ':*', ' & '), '') AS words
-		FROM unnest(tsvector_to_array(profile.words($1))) AS word, quote_literal(left(word, $2)) AS beginning`, q.Search, longestBeginning)
+		FROM unnest(tsvector_to_array(profile.words($1))) AS word, quote_literal(word) AS beginning`, q.Search)
 	args = []any{q.Active, q.Verified, search.First, search.Beyond, search.Beginnings}
 	return args, append(slices.Clone(args[:4]), search.Words), err
 }
