@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"user-service/platform/fault"
 )
@@ -25,10 +24,8 @@ const (
 
 // What is null is not asked for. The words come last: they are dear.
 const (
-	flagged   = `($1::boolean IS NULL OR is_active = $1) AND ($2::boolean IS NULL OR email_verified = $2)`
-	addressed = `$3::text IS NULL OR (` + byEmail + ` >= $3 AND ` + byEmail + ` < $4)`
-	named     = `(` + addressed + ` OR profile.beginnings(name) @@ $5::tsquery)`
-	namedSlow = `(` + addressed + ` OR profile.words(name) @@ $5::tsquery)` // the same without the index: made in less time
+	flagged = `($1::boolean IS NULL OR is_active = $1) AND ($2::boolean IS NULL OR email_verified = $2)`
+	named   = `($3::text IS NULL OR (` + byEmail + ` >= $3 AND ` + byEmail + ` < $4) OR profile.beginnings(name) @@ $5::tsquery)`
 )
 
 var errTooCommon = fault.Fields{"search": {"Finds too many users to show this part of them. Search for more, or order otherwise."}}.Err()
@@ -41,7 +38,7 @@ func (s store) list(ctx context.Context, q listQuery) (page []user, total int, e
 		if _, err := s.db.Exec(ctx, `SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true)`); err != nil {
 			return err
 		}
-		args, slow, err := s.found(ctx, q)
+		args, err := s.found(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -63,7 +60,7 @@ func (s store) list(ctx context.Context, q listQuery) (page []user, total int, e
 				return err
 			}
 		}
-		page, err = s.manyOf(ctx, q, slow)
+		page, err = s.manyOf(ctx, q, args)
 		return err
 	})
 	return page, total, estimated, err
@@ -94,9 +91,9 @@ func (s store) fewOf(ctx context.Context, q listQuery, args []any, most int) (pa
 // manyOf goes along an index in the wanted order, that has some of very many everywhere.
 func (s store) manyOf(ctx context.Context, q listQuery, args []any) (page []user, err error) {
 	order := ` ORDER BY ` + q.orderBy()
-	from := `profile.users WHERE ` + flagged + ` AND ` + namedSlow
+	from := `profile.users WHERE ` + flagged + ` AND ` + named
 	if q.Search != "" {
-		from = fmt.Sprintf(`(SELECT * FROM profile.users WHERE %s %s LIMIT %d) AS next WHERE %s`, flagged, order, walk, namedSlow)
+		from = fmt.Sprintf(`(SELECT * FROM profile.users WHERE %s %s LIMIT %d) AS next WHERE %s`, flagged, order, walk, named)
 	}
 	err = s.db.Select(ctx, &page, `SELECT `+columns+` FROM `+from+order+` LIMIT $6 OFFSET $7`,
 		append(args, q.Page.Limit, q.Page.Offset())...)
@@ -106,20 +103,17 @@ func (s store) manyOf(ctx context.Context, q listQuery, args []any) (page []user
 	return page, err
 }
 
-// found are the arguments of flagged and named, and those of flagged and namedSlow. The words are a statement of
-// their own: the planner judges only what it knows, and the database alone knows what it makes of a word.
-func (s store) found(ctx context.Context, q listQuery) (args, slow []any, err error) {
+// found are the arguments of flagged and named. The words are a statement of their own: the planner judges only
+// what it knows, and the database alone knows what it makes of a word.
+func (s store) found(ctx context.Context, q listQuery) ([]any, error) {
 	if q.Search == "" {
-		all := []any{q.Active, q.Verified, nil, nil, nil}
-		return all, all, nil
+		return []any{q.Active, q.Verified, nil, nil, nil}, nil
 	}
-	var search struct{ First, Beyond, Beginnings, Words string } // of the addresses; of the name
-	err = s.db.Get(ctx, &search, `
-		SELECT lower($1) AS first, lower($1) || chr(127) AS beyond,
-			coalesce(string_agg(beginning, ' & '), '') AS beginnings, coalesce(string_agg(beginning || ':*', ' & '), '') AS words
-		FROM unnest(tsvector_to_array(profile.words($1))) AS word, quote_literal(word) AS beginning`, q.Search)
-	args = []any{q.Active, q.Verified, search.First, search.Beyond, search.Beginnings}
-	return args, append(slices.Clone(args[:4]), search.Words), err
+	var search struct{ First, Beyond, Words string } // of the addresses; of the name
+	err := s.db.Get(ctx, &search, `
+		SELECT lower($1) AS first, lower($1) || chr(127) AS beyond, coalesce(string_agg(quote_literal(word), ' & '), '') AS words
+		FROM unnest(tsvector_to_array(profile.words($1))) AS word`, q.Search)
+	return []any{q.Active, q.Verified, search.First, search.Beyond, search.Words}, err
 }
 
 // estimate is how many the planner thinks there are.
