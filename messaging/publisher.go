@@ -84,7 +84,8 @@ func (p *Publisher) await(ctx context.Context, ch *confirmChannel, messages []ou
 // noteTaken waits for no confirm that is not there yet.
 func noteTaken(ch *confirmChannel, messages []outgoing, confirms []*amqp.DeferredConfirmation) {
 	for i, confirm := range confirms {
-		messages[i].taken = confirm.Acked() && !(messages[i].mandatory && ch.wasReturned(messages[i]))
+		cameBack := messages[i].mandatory && ch.wasReturned(messages[i])
+		messages[i].taken = confirm.Acked() && !cameBack
 	}
 }
 
