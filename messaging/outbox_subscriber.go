@@ -80,18 +80,18 @@ func newOutboxSubscriber(db *postgres.DB, o *Outbox, l lane, wake <-chan struct{
 
 // outboxRow is one message on its way out.
 type outboxRow struct {
-	Position      int64           `db:"position" json:"position"`
-	ID            uuid.UUID       `db:"id" json:"id"`
-	Topic         string          `db:"topic" json:"topic"`
-	Source        string          `db:"source" json:"source"`
-	Subject       string          `db:"subject" json:"subject"`
-	Sequence      int64           `db:"sequence" json:"sequence"`
-	CorrelationID string          `db:"correlation_id" json:"correlation_id"`
-	Traceparent   string          `db:"traceparent" json:"traceparent"`
-	Data          json.RawMessage `db:"data" json:"data"`
-	CreatedAt     time.Time       `db:"created_at" json:"created_at"`
-	Waited        float64         `db:"waited" json:"-"` // seconds until it was taken, by the database's clock alone
-	More          bool            `db:"more" json:"-"`   // rows wait behind its batch
+	Position      int64           `db:"position"`
+	ID            uuid.UUID       `db:"id"`
+	Topic         string          `db:"topic"`
+	Source        string          `db:"source"`
+	Subject       string          `db:"subject"`
+	Sequence      int64           `db:"sequence"`
+	CorrelationID string          `db:"correlation_id"`
+	Traceparent   string          `db:"traceparent"`
+	Data          json.RawMessage `db:"data"`
+	CreatedAt     time.Time       `db:"created_at"`
+	Waited        float64         `db:"waited"` // seconds until it was taken, by the database's clock alone
+	More          bool            `db:"more"`   // rows wait behind its batch
 }
 
 func (r outboxRow) headers() amqp.Table {
@@ -103,8 +103,8 @@ func (r outboxRow) headers() amqp.Table {
 
 // outboxBatch is what one message of the subscriber carries.
 type outboxBatch struct {
-	rows    []outboxRow
-	refused []outboxRow // those that could not leave, although others did
+	rows          []outboxRow
+	left, refused []outboxRow // of one that could not leave as a whole
 }
 
 type batchKey struct{}
@@ -117,10 +117,12 @@ func batchOf(msg *message.Message) *outboxBatch {
 // more tells whether rows wait behind it.
 func (b *outboxBatch) more() bool { return len(b.rows) > 0 && b.rows[0].More }
 
-// keepRefused is for a batch that could not leave as a whole.
-func (b *outboxBatch) keepRefused(messages []outgoing) {
+// part parts a batch that could not leave as a whole.
+func (b *outboxBatch) part(messages []outgoing) {
 	for i, row := range b.rows {
-		if !messages[i].taken {
+		if messages[i].taken {
+			b.left = append(b.left, row)
+		} else {
 			b.refused = append(b.refused, row)
 		}
 	}
@@ -197,14 +199,13 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 		}
 		select {
 		case <-msg.Acked():
-			for _, row := range rows {
-				s.lag.Observe(row.Waited + time.Since(taken).Seconds())
-			}
+			s.observe(rows, taken)
 			return nil
 		case <-msg.Nacked():
-			if len(batch.refused) == 0 || len(batch.refused) == len(rows) {
+			if len(batch.left) == 0 {
 				return errNotCarried
 			}
+			s.observe(batch.left, taken)
 			partly = errNotCarried
 			return s.putBack(tx, batch.refused)
 		}
@@ -212,18 +213,24 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 	return batch, errors.Join(err, partly)
 }
 
-// putBack has rows that were taken lie where they lay: those that left shall not be sent again, by no relay.
-func (s *outboxSubscriber) putBack(tx context.Context, rows []outboxRow) error {
-	refused, err := json.Marshal(rows)
-	if err != nil {
-		return fmt.Errorf("put rows back: %w", err)
+func (s *outboxSubscriber) observe(rows []outboxRow, taken time.Time) {
+	for _, row := range rows {
+		s.lag.Observe(row.Waited + time.Since(taken).Seconds())
 	}
-	_, err = s.db.Exec(tx, `
-		INSERT INTO messaging.outbox (position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at)
-		OVERRIDING SYSTEM VALUE
-		SELECT * FROM json_to_recordset($1) AS r (position bigint, id uuid, topic text, source text, subject text,
-			sequence bigint, correlation_id text, traceparent text, data json, created_at timestamptz)`, string(refused))
-	return err
+}
+
+// putBack has rows that were taken lie where they lay: those that left shall not be sent again, by no relay.
+// They are few, and it is seldom.
+func (s *outboxSubscriber) putBack(tx context.Context, rows []outboxRow) error {
+	for _, r := range rows {
+		if _, err := s.db.Exec(tx, `
+			INSERT INTO messaging.outbox (position, id, topic, source, subject, sequence, correlation_id, traceparent, data, created_at)
+			OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			r.Position, r.ID, r.Topic, r.Source, r.Subject, r.Sequence, r.CorrelationID, r.Traceparent, r.Data, r.CreatedAt); err != nil {
+			return fmt.Errorf("put a row back: %w", err)
+		}
+	}
+	return nil
 }
 
 // checkTurn says why there was nothing to take. Who leads gets the lock as often as it asks.

@@ -63,6 +63,7 @@ func TestPushMessageThatNoQueueTakesHoldsUpNothingElse(t *testing.T) {
 	require.NoError(t, b.ch.QueueBind(b.topology.PushQueue, pushKey, b.topology.Exchange, false, nil))
 	user := newUser()
 	first, second := pushTo(user), pushTo(user)
+	second.Variables["name"] = json.RawMessage(`"half of a letter: \ud800"`) // which the database stores and cannot read
 	s.push(t, first)
 	s.push(t, second)
 	s.relay(t, b, NewPublisher(b.connect(t)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -68,18 +69,19 @@ func (r Relay) carryEvents(msg *message.Message) (err error) {
 func (r Relay) carryEach(outgoingOf func(outboxRow, Topology) (outgoing, error)) func(*message.Message) error {
 	return func(msg *message.Message) (err error) {
 		batch := batchOf(msg)
-		done := traceRows(msg.Context(), r.Tracer, batch.rows, batch.rows[0].Topic)
+		rows := slices.Clone(batch.rows) // those that are refused stay as they are
+		done := traceRows(msg.Context(), r.Tracer, rows, rows[0].Topic)
 		defer func() { done(err != nil) }()
-		messages := make([]outgoing, len(batch.rows))
-		for i, row := range batch.rows {
+		messages := make([]outgoing, len(rows))
+		for i, row := range rows {
 			if messages[i], err = outgoingOf(row, r.Topology); err != nil {
 				return fmt.Errorf("%s %s: %w", row.Topic, row.ID, err)
 			}
 		}
 		err = r.Publisher.publish(msg.Context(), messages...)
 		if err != nil {
-			batch.keepRefused(messages)
-			err = fmt.Errorf("%s: %w", batch.rows[0].Topic, err)
+			batch.part(messages)
+			err = fmt.Errorf("%s: %w", rows[0].Topic, err)
 		}
 		return err
 	}
