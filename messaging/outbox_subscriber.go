@@ -57,7 +57,8 @@ var (
 )
 
 // outboxSubscriber reads the outbox: one Watermill message is one batch of rows, found by
-// batchOf. An ack deletes them, in the transaction that read them; a nack leaves them.
+// batchOf. An ack deletes them, in the transaction that read them; a nack leaves them, but for
+// those that left all the same.
 type outboxSubscriber struct {
 	lane lane
 	db   *postgres.DB
@@ -180,16 +181,15 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 	batch = new(outboxBatch)
 	var partly error
 	err = s.db.InTx(ctx, func(tx context.Context) error {
-		var rows []outboxRow
-		if err := s.db.Select(tx, &rows, s.lane.take(), s.lane.batch, s.lane.lock); err != nil {
+		if err := s.db.Select(tx, &batch.rows, s.lane.take(), s.lane.batch, s.lane.lock); err != nil {
 			return fmt.Errorf("take a batch: %w", err)
 		}
 		taken := time.Now()
+		rows := batch.rows
 		if len(rows) == 0 {
 			return s.checkTurn(tx)
 		}
 		slices.SortFunc(rows, func(a, b outboxRow) int { return cmp.Compare(a.Position, b.Position) })
-		batch.rows = rows
 		msg := message.NewMessage(rows[0].ID.String(), nil)
 		msg.SetContext(context.WithValue(ctx, batchKey{}, batch))
 		select {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"strings"
@@ -99,8 +98,7 @@ func refreshSecret(token string) ([]byte, error) {
 }
 
 func (m *Module) rotate(ctx context.Context, secret []byte, token presented) ([]byte, error) {
-	salt := make([]byte, secretBytes)
-	_, _ = rand.Read(salt) // never fails, see its documentation
+	salt := randomBytes()
 	successor := successorOf(secret, salt)
 	return successor, m.store.rotate(ctx, digest(secret), salt, digest(successor), token.SessionID, m.settings.RefreshLifetime)
 }

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"regexp"
@@ -58,9 +57,7 @@ func (m *Module) CreateServiceKey(ctx context.Context, name string) (key string,
 	if !serviceKeyName.MatchString(name) {
 		return "", fmt.Errorf("the name %q is not valid; accepted: up to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit", name)
 	}
-	secret := make([]byte, secretBytes)
-	_, _ = rand.Read(secret) // never fails, see its documentation
-	key = keyPrefix + tokenText.EncodeToString(secret)
+	key = keyPrefix + tokenText.EncodeToString(randomBytes())
 	return key, m.db.InTx(ctx, func(ctx context.Context) error {
 		n, err := m.db.Exec(ctx, `
 			INSERT INTO auth.service_keys (id, name, hash, hint) VALUES ($1, $2, $3, $4)

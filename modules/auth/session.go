@@ -93,9 +93,14 @@ func (m *Module) tokensFor(accountID string, session opened) (tokenPair, error) 
 
 // newSecret is a token that nobody can guess, with the form in which it is stored.
 func newSecret() (text string, hash []byte) {
-	secret := make([]byte, secretBytes)
-	_, _ = rand.Read(secret) // never fails, see its documentation
+	secret := randomBytes()
 	return tokenText.EncodeToString(secret), digest(secret)
+}
+
+func randomBytes() []byte {
+	random := make([]byte, secretBytes)
+	_, _ = rand.Read(random) // never fails, see its documentation
+	return random
 }
 
 // digest is the form in which a token is stored.

@@ -38,7 +38,7 @@ func (m *Module) lock(ctx context.Context, id string, token *string) (u user, ot
 	return u, others, err
 }
 
-// takeFromAll has everybody lose the token of a user who is yet to be added. It is held.
+// takeFromAll has everybody lose the token of a user who is yet to be added, and for whom it is held.
 func (m *Module) takeFromAll(ctx context.Context, id, token string) error {
 	_, others, err := m.store.lockWithHolders(ctx, id, token)
 	if err != nil && !errors.Is(err, postgres.ErrNoRows) {
