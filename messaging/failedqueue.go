@@ -55,7 +55,7 @@ func (q FailedQueue) Walk(ctx context.Context, judge func(n, of int, letter Dead
 	if err != nil {
 		return w, err
 	}
-	defer func() { _ = ch.Close() }()
+	defer func() { q.leave(ch) }()
 	queue, err := ch.QueueDeclarePassive(q.Topology.FailedQueue, true, false, false, false, nil)
 	if err != nil {
 		return w, err
@@ -78,6 +78,16 @@ func (q FailedQueue) Walk(ctx context.Context, judge func(n, of int, letter Dead
 		}
 	}
 	return w, ctx.Err()
+}
+
+// leave gives back what was kept, and waits until it is in the queue: who walks next is to find it. Of a
+// closed channel the broker would take it back too, but some time after. As nack and question are of one
+// channel, the queue hears them in this order.
+func (q FailedQueue) leave(ch *amqp.Channel) {
+	if ch.Nack(0, true, true) == nil {
+		_, _ = ch.QueueDeclarePassive(q.Topology.FailedQueue, true, false, false, false, nil)
+	}
+	_ = ch.Close()
 }
 
 func (q FailedQueue) carryOut(ctx context.Context, verdict Verdict, d amqp.Delivery, letter DeadLetter) error {

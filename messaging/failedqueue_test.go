@@ -90,6 +90,16 @@ func TestDeadLettersKeepTheirPlacesUntilSomethingIsDoneWithThem(t *testing.T) {
 	require.Zero(t, b.depth(t, "push.queue")+b.depth(t, "email.queue"))
 }
 
+func TestWhatAWalkKeepsIsBackWhenItEnds(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	q := b.failedQueue(t)
+	for range 100 {
+		require.Equal(t, "01234", walk(t, q, nil, ""))
+		require.Equal(t, 5, b.depth(t, "failed.queue"))
+	}
+}
+
 func TestDeadLetterOfAQueueThatIsGoneStaysAndIsNamed(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
