@@ -70,7 +70,7 @@ func newStack(t testing.TB) *stack {
 	s.config = config{
 		AllowedHosts: hosts, AllowedOrigins: []string{"http://localhost:3000"},
 		SecretKey: []byte("a secret key of the tests, long enough"), LogLevel: slog.LevelError,
-		HashCost:    auth.Cost{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32},
+		HashCost:    auth.Cost{Memory: 64, Passes: 1, Lanes: 1},
 		DatabaseURL: servertest.Database(t, migrations.Files),
 		RedisURL:    servertest.Env(t, "REDIS_URL"), CacheTTL: time.Hour, RabbitMQURL: servertest.VHost(t),
 		Exchange: "notifications.direct", PushQueue: "push.queue", DLX: "notifications.dlx", FailedQueue: "failed.queue", Events: "user.events",

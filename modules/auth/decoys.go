@@ -45,7 +45,7 @@ var fittings = map[string]string{
 
 // decoy is a hash at this cost.
 func decoy(cost Cost) string {
-	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d", cost.Memory, cost.Iterations, cost.Parallelism) + fittings[""]
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d", cost.Memory, cost.Passes, cost.Lanes) + fittings[""]
 }
 
 // standIn gives hash, or the address's decoy when there is no hash or no password can match it.

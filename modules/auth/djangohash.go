@@ -10,8 +10,9 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
+
+	"user-service/platform/argon2"
 )
 
 // What a stored hash may cost at the most: some times the defaults of Django 6 (1,200,000 iterations
@@ -24,8 +25,8 @@ const (
 	maxLanes      = 16
 )
 
-// comparison tells whether a password is the one that was hashed.
-type comparison func(password string) bool
+// comparison tells whether a password is the one that was hashed. Argon2 does it in memory.
+type comparison func(password string, memory *argon2.Memory) bool
 
 // readHash understands our own hashes and those that Django made. It does no work: what it gives
 // nil for no password can match, like Django's unusable passwords, which begin with "!".
@@ -54,14 +55,13 @@ func CanVerify(hash string) bool { return readHash(hash) != nil }
 func outdated(hash string, cost Cost) bool {
 	h, ok := parseArgon2(strings.TrimPrefix(hash, "$"))
 	return !ok || !strings.HasPrefix(hash, "$argon2id$") ||
-		h.memory < cost.Memory || h.passes < cost.Iterations ||
-		len(h.salt) < int(cost.SaltLength) || len(h.key) < int(cost.KeyLength)
+		h.cost.Memory < cost.Memory || h.cost.Passes < cost.Passes ||
+		len(h.salt) < saltLength || len(h.key) < keyLength
 }
 
 type argon2Hash struct {
-	passes, memory uint32
-	lanes          uint8
-	salt, key      []byte
+	cost      Cost
+	salt, key []byte
 }
 
 // argon2Form is the PHC string format, https://github.com/P-H-C/phc-string-format, without its first $.
@@ -73,10 +73,10 @@ func parseArgon2(text string) (h argon2Hash, ok bool) {
 		return h, false
 	}
 	memory, passes, lanes := number(parts[1]), number(parts[2]), number(parts[3])
-	if memory > maxMemory || passes > maxPasses || lanes > maxLanes {
+	if memory < argon2.MinMemory*lanes || memory > maxMemory || passes > maxPasses || lanes > maxLanes {
 		return h, false
 	}
-	h = argon2Hash{passes: uint32(passes), memory: uint32(memory), lanes: uint8(lanes)} //nolint:gosec // within the bounds above
+	h.cost = Cost{Memory: uint32(memory), Passes: uint32(passes), Lanes: uint8(lanes)} //nolint:gosec // within the bounds above
 	var saltErr, keyErr error
 	h.salt, saltErr = base64.RawStdEncoding.Strict().DecodeString(parts[4])
 	h.key, keyErr = base64.RawStdEncoding.Strict().DecodeString(parts[5])
@@ -88,8 +88,8 @@ func readArgon2(text string) comparison {
 	if !ok {
 		return nil
 	}
-	return func(password string) bool {
-		key := argon2.IDKey([]byte(password), h.salt, h.passes, h.memory, h.lanes, uint32(len(h.key))) //nolint:gosec // of 64 bytes at the most
+	return func(password string, memory *argon2.Memory) bool {
+		key := memory.Key([]byte(password), h.salt, h.cost, uint32(len(h.key))) //nolint:gosec // of 64 bytes at the most
 		return subtle.ConstantTimeCompare(key, h.key) == 1
 	}
 }
@@ -106,7 +106,7 @@ func readPBKDF2(text string) comparison {
 	if err != nil || iterations > maxIterations {
 		return nil
 	}
-	return func(password string) bool {
+	return func(password string, _ *argon2.Memory) bool {
 		key, err := pbkdf2.Key(sha256.New, password, salt, iterations, len(want))
 		return err == nil && subtle.ConstantTimeCompare(key, want) == 1
 	}
@@ -120,7 +120,7 @@ func readBcrypt(text string, prepare func(string) []byte) comparison {
 	if parts == nil || number(parts[1]) > maxBcrypt {
 		return nil
 	}
-	return func(password string) bool {
+	return func(password string, _ *argon2.Memory) bool {
 		return bcrypt.CompareHashAndPassword([]byte(text), prepare(password)) == nil
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"user-service/platform/argon2"
 )
 
 // Hashes made elsewhere: PBKDF2 by Python's hashlib, bcrypt by libxcrypt and from its test vectors,
@@ -31,9 +33,9 @@ func TestDjangosHashesMatchTheirPasswordsAndNoOther(t *testing.T) {
 	for _, h := range djangoHashes {
 		matches := readHash(h.hash)
 		require.NotNil(t, matches, h.hash)
-		require.True(t, matches(h.password), h.hash)
+		require.True(t, matches(h.password, new(argon2.Memory)), h.hash)
 		for _, wrong := range []string{"", h.password[1:], h.password[:1], strings.ToUpper(h.password) + "!", "Caf\u00e9 au lait"} {
-			require.False(t, matches(wrong), "%s: %q", h.hash, wrong)
+			require.False(t, matches(wrong, new(argon2.Memory)), "%s: %q", h.hash, wrong)
 		}
 		require.True(t, outdated(h.hash, DefaultCost))
 	}
@@ -69,7 +71,7 @@ func TestHashesThatCostTooMuchOrAreNoneMatchNothing(t *testing.T) {
 		"pbkdf2_sha256$1000$" + strings.Repeat("s", 129) + key, "pbkdf2_sha256$1000$salt" + key + "\n",
 		"bcrypt$$2b$16$" + blow, "bcrypt$$2b$31$" + blow, "bcrypt$$2b$03$" + blow, "bcrypt$$2x$05$" + blow, "bcrypt$2b$05$" + blow, "bcrypt$$2b$05$" + blow[1:],
 		"bcrypt_sha256$$2b$16$" + blow, "$2b$05$" + blow,
-		"argon2$argon2id$v=19$m=262145,t=2,p=1" + argon2, "argon2$argon2id$v=19$m=4294967295,t=2,p=1" + argon2, "argon2$argon2id$v=19$m=256,t=17,p=1" + argon2,
+		"argon2$argon2id$v=19$m=7,t=1,p=1" + argon2, "argon2$argon2id$v=19$m=127,t=1,p=16" + argon2, "argon2$argon2id$v=19$m=262145,t=2,p=1" + argon2, "argon2$argon2id$v=19$m=4294967295,t=2,p=1" + argon2, "argon2$argon2id$v=19$m=256,t=17,p=1" + argon2,
 		"argon2$argon2id$v=19$m=256,t=2,p=17" + argon2, "argon2$argon2id$v=19$m=256,t=0,p=1" + argon2, "argon2$argon2id$v=19$m=256,t=1,p=0" + argon2,
 		"argon2$argon2id$v=16$m=256,t=1,p=1" + argon2, "argon2$argon2d$v=19$m=256,t=1,p=1" + argon2, "argon2id$v=19$m=256,t=1,p=1" + argon2,
 		"$argon2id$v=19$m=256,t=1,p=1$c29tZXNhbHQ$", "$argon2id$v=19$m=256,t=1,p=1$$" + argon2[1:], "$argon2id$v=19$m=256,t=1,p=1" + argon2 + "$x",
@@ -106,7 +108,7 @@ func FuzzDjangoHash(f *testing.F) {
 			work *= spent
 		}
 		if work < 10_000 {
-			require.False(t, matches("not the password of any"), hash)
+			require.False(t, matches("not the password of any", new(argon2.Memory)), hash)
 		}
 	})
 }

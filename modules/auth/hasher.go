@@ -7,12 +7,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 	"time"
 
-	"github.com/alexedwards/argon2id"
+	"user-service/platform/argon2"
 )
 
 // hashWithin is how long a hash may take: several times the dearest one that is accepted.
@@ -29,28 +27,24 @@ type hashResult struct {
 	Hash  string
 }
 
-func (j hashJob) do() (r hashResult, err error) {
+func (j hashJob) do(memory *argon2.Memory) (r hashResult) {
 	if j.Hash == "" {
-		r.Hash, err = argon2id.CreateHash(j.Password, &j.Cost)
-		return r, err
+		r.Hash = newHash(j.Password, j.Cost, memory)
+	} else if matches := readHash(j.Hash); matches != nil {
+		r.Match = matches(j.Password, memory)
 	}
-	if compare := readHash(j.Hash); compare != nil {
-		r.Match = compare(j.Password)
-	}
-	return r, nil
+	return r
 }
-
-// hashesPerCollection are made before their memory is collected, if they are ours: a collection takes 3 % of
-// one.
-const hashesPerCollection = 2
 
 // ServeHashes does the jobs of a service that started this process for them, one after another,
 // until in ends.
 func ServeHashes(in io.Reader, out io.Writer) error {
-	debug.SetGCPercent(-1) // between hashes is enough, and during one does no good
-	onHugePages(hashesPerCollection, int(DefaultCost.Memory)<<10)
+	var memory argon2.Memory
 	jobs, results := gob.NewDecoder(in), gob.NewEncoder(out)
-	idle := time.AfterFunc(idleAfter, debug.FreeOSMemory)
+	idle := time.AfterFunc(idleAfter, func() {
+		memory.Release()
+		debug.FreeOSMemory()
+	})
 	for {
 		var job hashJob
 		if err := jobs.Decode(&job); err != nil {
@@ -59,25 +53,11 @@ func ServeHashes(in io.Reader, out io.Writer) error {
 			}
 			return fmt.Errorf("read a job: %w", err)
 		}
-		result, err := job.do()
-		if err != nil {
-			return err
-		}
-		if err := results.Encode(result); err != nil {
+		if err := results.Encode(job.do(&memory)); err != nil {
 			return fmt.Errorf("tell a result: %w", err)
-		}
-		if onHeap() >= hashesPerCollection*uint64(DefaultCost.Memory)<<10 { // one of Django's may take more
-			runtime.GC() // the next ones get the same memory
 		}
 		idle.Reset(idleAfter)
 	}
-}
-
-// onHeap is how many bytes lie there, what nobody needs any more among them.
-func onHeap() uint64 {
-	objects := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-	metrics.Read(objects)
-	return objects[0].Value.Uint64()
 }
 
 // hasher is a process of ours that does nothing but hash, in the background: it gets what time the

@@ -80,7 +80,7 @@ func TestMain(m *testing.M) {
 
 // inBackground hashes in processes, however long they get no time.
 func inBackground() *passwords {
-	cheap := Cost{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+	cheap := Cost{Memory: 64, Passes: 1, Lanes: 1}
 	p := newPasswords(cheap, []string{os.Args[0], "serve-hashes"}, slog.New(slog.DiscardHandler))
 	p.patience = time.Hour
 	return p

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package auth
+package argon2
 
 // onHugePages does nothing: other kernels decide for themselves.
-func onHugePages(int, int) {}
+func onHugePages([]block) {}
