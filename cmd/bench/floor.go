@@ -29,7 +29,7 @@ const (
 	floorPrefetch    = 64 // PUSH_PREFETCH
 	floorConcurrency = 32 // PUSH_CONCURRENCY
 	floorBatch       = 500
-	slowConcurrency  = 100 // where a provider takes its time: what can be had without a promise to keep
+	slowConcurrency  = 100 // where a provider takes its time: the prefetch alone bounds them
 )
 
 // floorSchema is what the floors write to, in the form of the service's own tables.
@@ -86,7 +86,7 @@ func (c floorCommand) Run(ctx context.Context) error {
 		RETURNING id, topic, source, subject, sequence, correlation_id, data, created_at`))
 	f.deliver = must(f.db.PrepareContext(ctx, `INSERT INTO floor.deliveries (request_id, user_id, status) VALUES ($1, $2, 'sent')`))
 	f.consume(ctx, floorQueue, floorConcurrency, floorPrefetch)
-	f.consume(ctx, floorSlowQueue, slowConcurrency, 2*slowConcurrency)
+	f.consume(ctx, floorSlowQueue, slowConcurrency, floorPrefetch)
 	check(must(f.amqp.Channel()).ExchangeDeclare(floorEvents, amqp.ExchangeTopic, true, false, false, false, nil))
 	go f.carry(ctx)
 
@@ -194,10 +194,13 @@ func (f *floor) batch(ctx context.Context, ch *amqp.Channel) int {
 	return len(confirms)
 }
 
-// consume handles the messages of a queue from now on. The queue is like push.queue.
+// consume handles the messages of a queue from now on. The queue is declared as push.queue is: what the broker
+// has to do for each message depends on it.
 func (f *floor) consume(ctx context.Context, queue string, concurrency, prefetch int) {
 	ch := must(f.amqp.Channel())
-	must(ch.QueueDeclare(queue, true, false, false, false, amqp.Table{"x-max-priority": 10}))
+	must(ch.QueueDeclare(queue, true, false, false, false, amqp.Table{
+		"x-max-priority": 10, "x-dead-letter-exchange": "notifications.dlx", "x-dead-letter-routing-key": "failed",
+	}))
 	check(ch.Qos(prefetch, 0, false))
 	deliveries := must(ch.Consume(queue, "", false, false, false, false, nil))
 	for range concurrency {
