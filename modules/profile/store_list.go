@@ -34,8 +34,10 @@ var errTooCommon = fault.Fields{"search": {"Finds too many users to show this pa
 // quick, and estimated beyond.
 func (s store) list(ctx context.Context, q listQuery) (page []user, total int, estimated bool, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		// Planned for these values and no others: few and many are found in different ways.
-		if _, err := s.db.Exec(ctx, `SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true)`); err != nil {
+		// Planned for these values and no others: few and many are found in different ways. And by one process:
+		// to start others takes longer than what they would save.
+		if _, err := s.db.Exec(ctx, `SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true),
+			set_config('max_parallel_workers_per_gather', '0', true)`); err != nil {
 			return err
 		}
 		args, err := s.found(ctx, q)
