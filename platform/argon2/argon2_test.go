@@ -2,6 +2,8 @@ package argon2
 
 import (
 	"encoding/base64"
+	"os"
+	"os/exec"
 	"sync"
 	"testing"
 
@@ -39,6 +41,15 @@ func TestKeysAreThoseOfTheReferenceImplementation(t *testing.T) {
 		var m Memory
 		require.Equal(t, v.key, base64.RawStdEncoding.EncodeToString(m.Key([]byte(v.password), []byte(v.salt), v.cost, 32)))
 	}
+}
+
+// TestKeysAreTheSameWithoutAVX512 in a process that does not know of it.
+func TestKeysAreTheSameWithoutAVX512(t *testing.T) {
+	t.Parallel()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKeysAreThoseOf") //nolint:gosec // these tests
+	child.Env = append(os.Environ(), "GODEBUG=cpu.avx512f=off")
+	said, err := child.CombinedOutput()
+	require.NoError(t, err, "%s", said)
 }
 
 func TestOneMemoryIsUsedByOneKeyAtATime(t *testing.T) {
