@@ -46,7 +46,7 @@ func TestKeysAreThoseOfTheReferenceImplementation(t *testing.T) {
 // TestKeysAreTheSameWithoutAVX512 in a process that does not know of it.
 func TestKeysAreTheSameWithoutAVX512(t *testing.T) {
 	t.Parallel()
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKeysAreThoseOf") //nolint:gosec // these tests
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKeysAreThoseOf")
 	child.Env = append(os.Environ(), "GODEBUG=cpu.avx512f=off")
 	said, err := child.CombinedOutput()
 	require.NoError(t, err, "%s", said)
