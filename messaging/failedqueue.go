@@ -55,7 +55,7 @@ func (q FailedQueue) Walk(ctx context.Context, judge func(n, of int, letter Dead
 	if err != nil {
 		return w, err
 	}
-	defer func() { q.leave(ch) }()
+	defer q.leave(ch)
 	queue, err := ch.QueueDeclarePassive(q.Topology.FailedQueue, true, false, false, false, nil)
 	if err != nil {
 		return w, err

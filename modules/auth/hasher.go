@@ -39,7 +39,7 @@ func (j hashJob) do(memory *argon2.Memory) (r hashResult) {
 // ServeHashes does the jobs of a service that started this process for them, one after another,
 // until in ends.
 func ServeHashes(in io.Reader, out io.Writer) error {
-	var memory argon2.Memory
+	memory := argon2.Memory{HugePages: true}
 	jobs, results := gob.NewDecoder(in), gob.NewEncoder(out)
 	idle := time.AfterFunc(idleAfter, func() {
 		memory.Release()

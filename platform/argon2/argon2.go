@@ -1,4 +1,4 @@
-// Package argon2 computes Argon2id (RFC 9106, version 1.3), which is nearly all the work there is to a login.
+// Package argon2 computes Argon2id (RFC 9106, version 1.3), which is most of the work there is to a login.
 //
 // golang.org/x/crypto/argon2 takes new memory for each key and knows no instructions later than SSE4. This
 // one works in the same memory again and again, with AVX-512 where the processor has it: it is four times as
@@ -27,6 +27,10 @@ const MinMemory = 8
 // Memory is where keys are computed, one after another. It keeps what the last one took. The zero value is
 // ready.
 type Memory struct {
+	// HugePages has it lie on such, for a process that does nothing else: the part of the heap that it had stays
+	// on huge pages when it is released.
+	HugePages bool
+
 	mu     sync.Mutex
 	blocks []block
 }
@@ -84,7 +88,9 @@ func (m *Memory) filling(cost Cost) *filling {
 			runtime.GC() // they may be large: both are not to be there at once
 		}
 		m.blocks = make([]block, size)
-		onHugePages(m.blocks)
+		if m.HugePages {
+			onHugePages(m.blocks)
+		}
 	}
 	f.blocks = m.blocks
 	return f

@@ -29,6 +29,7 @@ func TestKeysAreThoseOfTheLibrary(t *testing.T) {
 // TestKeysAreThoseOfTheReferenceImplementation has some of test.c of github.com/P-H-C/phc-winner-argon2.
 func TestKeysAreThoseOfTheReferenceImplementation(t *testing.T) {
 	t.Parallel()
+	t.Logf("with AVX-512: %t", wide)
 	for _, v := range []struct {
 		cost           Cost
 		password, salt string
@@ -46,10 +47,11 @@ func TestKeysAreThoseOfTheReferenceImplementation(t *testing.T) {
 // TestKeysAreTheSameWithoutAVX512 in a process that does not know of it.
 func TestKeysAreTheSameWithoutAVX512(t *testing.T) {
 	t.Parallel()
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKeysAreThoseOf")
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^TestKeysAreThoseOf")
 	child.Env = append(os.Environ(), "GODEBUG=cpu.avx512f=off")
 	said, err := child.CombinedOutput()
 	require.NoError(t, err, "%s", said)
+	require.Contains(t, string(said), "with AVX-512: false")
 }
 
 func TestOneMemoryIsUsedByOneKeyAtATime(t *testing.T) {
@@ -73,7 +75,7 @@ var (
 )
 
 func BenchmarkKey(b *testing.B) {
-	var m Memory
+	m := Memory{HugePages: true}
 	for b.Loop() {
 		m.Key(password, salt, usual, 32)
 	}

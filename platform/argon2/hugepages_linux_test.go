@@ -13,7 +13,7 @@ import (
 // TestMemoryLiesOnHugePages looks for the mapping that the memory is on, and for the advice there.
 func TestMemoryLiesOnHugePages(t *testing.T) {
 	t.Parallel()
-	var m Memory
+	m := Memory{HugePages: true}
 	m.Key(password, salt, usual, 32)
 	if !wide {
 		require.Nil(t, m.blocks, "the library has its own")
