@@ -240,6 +240,7 @@ func (a *app) run(ctx context.Context) error {
 		base.Go(func() error { return part(baseCtx) })
 	}
 
+	a.cache.Learn(ctx)
 	front, frontCtx := errgroup.WithContext(ctx)
 	front.Go(func() error { return web.Serve(frontCtx, a.metrics, a.metricsHandler(), grace) })
 	if a.roles.api {

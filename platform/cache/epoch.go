@@ -16,16 +16,22 @@ func (c *Cache) Run(ctx context.Context) error {
 	tick := time.NewTicker(refreshEvery)
 	defer tick.Stop()
 	for {
-		before := c.known.Load()
-		call, cancel := context.WithTimeout(ctx, trustFor)
-		c.leave(ctx, before, c.refresh(call))
-		cancel()
+		c.Learn(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 	}
+}
+
+// Learn looks once, if it can, which namespace is in use. It comes before the first request: who changes a row
+// without knowing one has to raise the epoch, and others see that some time later only.
+func (c *Cache) Learn(ctx context.Context) {
+	before := c.known.Load()
+	call, cancel := context.WithTimeout(ctx, trustFor)
+	defer cancel()
+	c.leave(ctx, before, c.refresh(call))
 }
 
 func (c *Cache) refresh(ctx context.Context) error {

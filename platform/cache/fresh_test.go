@@ -278,3 +278,18 @@ func TestReaderWhoLeavesDisturbsNobody(t *testing.T) {
 	}
 	readers.Wait()
 }
+
+// TestOthersSeeAtOnceWhatAnInstanceChangesThatHasJustStarted: they need not notice another epoch first.
+func TestOthersSeeAtOnceWhatAnInstanceChangesThatHasJustStarted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other := w.instance(t)
+	key, epoch := w.add(t, "before"), w.epoch(t)
+	require.Equal(t, "before", other.read(t, key).Text)
+	require.Equal(t, "before", other.hits(t, key).Text)
+	started := w.newInstance(t)
+	started.Learn(t.Context())
+	started.write(t, key, "after")
+	require.Equal(t, "after", other.read(t, key).Text)
+	require.Equal(t, epoch, w.epoch(t))
+}
