@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"log/slog"
 	"math"
 	"strings"
@@ -45,7 +44,7 @@ var fittings = map[string]string{
 
 // decoy is a hash at this cost.
 func decoy(cost Cost) string {
-	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d", cost.Memory, cost.Passes, cost.Lanes) + fittings[""]
+	return prefixOf(cost) + fittings[""]
 }
 
 // standIn gives hash, or the address's decoy when there is no hash or no password can match it.

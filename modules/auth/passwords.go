@@ -37,7 +37,12 @@ func newHash(password string, cost Cost, memory *argon2.Memory) string {
 	_, _ = rand.Read(salt[:]) // never fails
 	key := memory.Key([]byte(password), salt[:], cost, keyLength)
 	encode := base64.RawStdEncoding.EncodeToString
-	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", cost.Memory, cost.Passes, cost.Lanes, encode(salt[:]), encode(key))
+	return prefixOf(cost) + "$" + encode(salt[:]) + "$" + encode(key)
+}
+
+// prefixOf is what hashes of this cost begin with.
+func prefixOf(cost Cost) string {
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d", cost.Memory, cost.Passes, cost.Lanes)
 }
 
 // idleAfter is how long after the last hash its memory is given back to the system. The collector

@@ -89,25 +89,20 @@
 	VSHUFI64X2 $0xd8, x2, x2, x2; \
 	VSHUFI64X2 $0xd8, x3, x3, x3
 
-// STORE writes half a row from each of two registers' quarters, as they lie after SWAP, xor what LOAD has read.
+// STORE writes half a row from each of two registers' quarters, as they lie after SWAP, xor what LOAD has read and,
+// where K1 says so, what was there.
 #define STORE(at, x, y, quarters) \
 	VSHUFI64X2 $quarters, y, x, Z16; \
 	VPXORQ (at)(SI), Z16, Z16; \
 	VPXORQ (at)(DX), Z16, Z16; \
+	VPXORQ (at)(DI), Z16, K1, Z16; \
 	VMOVDQU64 Z16, (at)(DI)
 
-#define STOREADD(at, x, y, quarters) \
-	VSHUFI64X2 $quarters, y, x, Z16; \
-	VPXORQ (at)(SI), Z16, Z16; \
-	VPXORQ (at)(DX), Z16, Z16; \
-	VPXORQ (at)(DI), Z16, Z16; \
-	VMOVDQU64 Z16, (at)(DI)
-
-#define ROWS(store, at, a, b, c, d) \
-	store(at+0, a, b, 0x88); \
-	store(at+64, c, d, 0x88); \
-	store(at+128, a, b, 0xdd); \
-	store(at+192, c, d, 0xdd)
+#define ROWS(at, a, b, c, d) \
+	STORE(at+0, a, b, 0x88); \
+	STORE(at+64, c, d, 0x88); \
+	STORE(at+128, a, b, 0xdd); \
+	STORE(at+192, c, d, 0xdd)
 
 // func compress(out, a, b *block, add bool)
 TEXT ·compress(SB), NOSPLIT, $0-25
@@ -115,6 +110,8 @@ TEXT ·compress(SB), NOSPLIT, $0-25
 	MOVQ a+8(FP), SI
 	MOVQ b+16(FP), DX
 	MOVBLZX add+24(FP), AX
+	NEGL AX
+	KMOVW AX, K1 // all words or none
 	LOAD(0, A0, B0, C0, D0)
 	LOAD(256, A1, B1, C1, D1)
 	LOAD(512, A2, B2, C2, D2)
@@ -127,18 +124,9 @@ TEXT ·compress(SB), NOSPLIT, $0-25
 	SWAP(C0, C1, C2, C3)
 	SWAP(D0, D1, D2, D3)
 	PERMUTE(A0, B0, C0, D0, A1, B1, C1, D1, A2, B2, C2, D2, A3, B3, C3, D3)
-	TESTL AX, AX
-	JNZ add
-	ROWS(STORE, 0, A0, B0, C0, D0)
-	ROWS(STORE, 256, A1, B1, C1, D1)
-	ROWS(STORE, 512, A2, B2, C2, D2)
-	ROWS(STORE, 768, A3, B3, C3, D3)
-	VZEROUPPER
-	RET
-add:
-	ROWS(STOREADD, 0, A0, B0, C0, D0)
-	ROWS(STOREADD, 256, A1, B1, C1, D1)
-	ROWS(STOREADD, 512, A2, B2, C2, D2)
-	ROWS(STOREADD, 768, A3, B3, C3, D3)
+	ROWS(0, A0, B0, C0, D0)
+	ROWS(256, A1, B1, C1, D1)
+	ROWS(512, A2, B2, C2, D2)
+	ROWS(768, A3, B3, C3, D3)
 	VZEROUPPER
 	RET
