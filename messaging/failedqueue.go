@@ -56,18 +56,17 @@ func (q FailedQueue) Walk(ctx context.Context, judge func(n, of int, letter Dead
 		return w, err
 	}
 	defer q.leave(ch)
-	queue, err := ch.QueueDeclarePassive(q.Topology.FailedQueue, true, false, false, false, nil)
-	if err != nil {
-		return w, err
-	}
-	for n, more := 1, true; more && n <= queue.Messages && ctx.Err() == nil; n++ {
+	for n, of, more := 1, 1, true; more && n <= of && ctx.Err() == nil; n++ {
 		d, there, err := ch.Get(q.Topology.FailedQueue, false)
 		if err != nil || !there {
 			return w, err
 		}
+		if n == 1 {
+			of += int(d.MessageCount)
+		}
 		letter := q.letter(d)
 		var verdict Verdict
-		verdict, more = judge(n, queue.Messages, letter)
+		verdict, more = judge(n, of, letter)
 		switch err := q.carryOut(ctx, verdict, d, letter); {
 		case errors.Is(err, errUnroutable):
 			w.Stuck, w.Why = w.Stuck+1, cmp.Or(w.Why, err)
@@ -80,9 +79,10 @@ func (q FailedQueue) Walk(ctx context.Context, judge func(n, of int, letter Dead
 	return w, ctx.Err()
 }
 
-// leave gives back what was kept, and waits until it is in the queue: who walks next is to find it. Of a
-// closed channel the broker would take it back too, but some time after. As nack and question are of one
-// channel, the queue hears them in this order.
+// leave gives back what was kept, and waits until the queue was told: who walks next is to find it. Of a
+// closed channel the broker would take it back too, but some time after. The answer need not count it
+// already, since RabbitMQ's queues answer a question for their size before what they were told earlier. A Get
+// has its turn, so Walk learns from its first one how many there are.
 func (q FailedQueue) leave(ch *amqp.Channel) {
 	if ch.Nack(0, true, true) == nil {
 		_, _ = ch.QueueDeclarePassive(q.Topology.FailedQueue, true, false, false, false, nil)
