@@ -40,7 +40,7 @@ func (r report) figures() (all []figure) {
 	}
 	if e := r.Events; e != nil {
 		all = append(all,
-			figure{fmt.Sprintf("begin of a change to its event received, %d/s: p50, of the floor's", e.Rate), e.RatioP50, 1.5, "times"},
+			figure{fmt.Sprintf("commit of a change to its event received, %d/s: p50, of the floor's", e.Rate), e.RatioP50, 1.5, "times"},
 			figure{"the same: p99", e.ServiceP99, 10, "ms"})
 	}
 	if r.Inline > 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -16,26 +17,42 @@ const eventRate = readers * int(time.Second/readEvery)
 // measureEvents changes preferences at an even pace, and has the events received by a consumer of
 // their exchange.
 func (w *world) measureEvents(ctx context.Context, rounds int, length time.Duration) *latency {
-	floor := w.changesReceived(w.floor, floorEvents)
-	service := w.changesReceived(w.service, "user.events")
+	crowd := w.crowd(ctx, readers*(int(length/readEvery)+1))
+	floor := w.changesReceived(w.floor, floorEvents, "floor.preferences", crowd)
+	service := w.changesReceived(w.service, "user.events", "preferences.preferences", crowd)
 	return w.compare(ctx, "events", eventRate, rounds, length, floor, service)
 }
 
-// changesReceived measures from the time in the event, which is the beginning of the transaction: so
-// its statements and its commit count too, on either side.
-func (w *world) changesReceived(program *child, exchange string) evenly {
-	users := w.users[restConnections:][:readers] // no other job changes them
-	turns := make([]int, readers)                // go on from round to round
+// crowd makes n users, whom the floor knows too.
+func (w *world) crowd(ctx context.Context, n int) (users []user) {
+	tag := seed(ctx, w.db, n)
+	users = w.usersBy(ctx, "SELECT id FROM profile.users WHERE email LIKE $1", "user-"+tag+"-%")
+	must(w.db.ExecContext(ctx, "INSERT INTO floor.preferences SELECT * FROM preferences.preferences ON CONFLICT DO NOTHING"))
+	return users
+}
+
+// changesReceived measures from each commit to its event. In a round nobody is changed twice: so the row of who
+// was changed in table tells the transaction, and PostgreSQL when it committed. That is before the commit is on
+// disk, which counts too.
+func (w *world) changesReceived(program *child, exchange, table string, crowd []user) evenly {
+	turns := make([]int, readers) // go on from round to round
+	scripts := make([]script, readers)
+	for n, mine := range slices.Collect(slices.Chunk(crowd, len(crowd)/readers)) {
+		scripts[n] = func(turn int) []byte {
+			lap, n := turn/len(mine), turn%len(mine)
+			return request("PATCH", preferencesPath, mine[n].token, fmt.Sprintf(`{"email":%t}`, lap%2 == 1))
+		}
+	}
 	return func(ctx context.Context, length time.Duration) []time.Duration {
 		ch := must(w.broker.Channel())
 		defer func() { _ = ch.Close() }()
 		queue := must(ch.QueueDeclare("", false, true, true, false, nil)).Name
 		check(ch.QueueBind(queue, "user.preferences_changed", exchange, false, nil))
-		arrived := new(arrivals)
+		arrived := &arrivals{at: map[string]time.Time{}}
 		go arrived.take(must(ch.Consume(queue, "", true, true, false, false, nil)))
-		changes := len(w.pace(ctx, program, users, switching, turns, length))
-		await(ctx, "every event is received", 5*time.Millisecond, func() bool { return len(arrived.all()) >= changes })
-		latencies := arrived.all()
+		changes := len(w.pace(ctx, program, scripts, turns, length))
+		await(ctx, "every event is received", 5*time.Millisecond, func() bool { return arrived.count() >= changes })
+		latencies := arrived.since(w.committed(ctx, table))
 		if len(latencies) != changes {
 			check(fmt.Errorf("%d changes made %d events", changes, len(latencies)))
 		}
@@ -43,27 +60,51 @@ func (w *world) changesReceived(program *child, exchange string) evenly {
 	}
 }
 
-// arrivals are the ages of the events that a consumer got.
+// committed says when the row of each user in table was committed.
+func (w *world) committed(ctx context.Context, table string) map[string]time.Time {
+	rows := must(w.db.QueryContext(ctx, "SELECT user_id, pg_xact_commit_timestamp(xmin) FROM "+table)) //nolint:rowserrcheck // check, below
+	defer func() { _ = rows.Close() }()
+	committed := map[string]time.Time{}
+	for rows.Next() {
+		var user string
+		var at sql.NullTime // of rows from before the server kept them there is none
+		check(rows.Scan(&user, &at))
+		committed[user] = at.Time
+	}
+	check(rows.Err())
+	return committed
+}
+
+// arrivals are when a consumer got the event of each user.
 type arrivals struct {
-	mu        sync.Mutex
-	latencies []time.Duration
+	mu sync.Mutex
+	at map[string]time.Time
 }
 
 func (a *arrivals) take(deliveries <-chan amqp.Delivery) {
 	for d := range deliveries {
 		now := time.Now()
-		var event struct{ Time time.Time }
+		var event struct{ Subject string }
 		if json.Unmarshal(d.Body, &event) != nil {
 			continue // it is missed at the end
 		}
 		a.mu.Lock()
-		a.latencies = append(a.latencies, now.Sub(event.Time))
+		a.at[event.Subject] = now
 		a.mu.Unlock()
 	}
 }
 
-func (a *arrivals) all() []time.Duration {
+func (a *arrivals) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Clone(a.latencies)
+	return len(a.at)
+}
+
+func (a *arrivals) since(begins map[string]time.Time) (took []time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for user, at := range a.at {
+		took = append(took, at.Sub(begins[user]))
+	}
+	return took
 }

@@ -51,18 +51,21 @@ func milliseconds(latencies []time.Duration, p int) float64 {
 
 // read measures from when a request was due, not from when it could be sent: who waits is not spared.
 func (w *world) read(ctx context.Context, length time.Duration) (latencies []time.Duration) {
-	gets := func(u user) script { return inTurn(request("GET", profilePath, u.token, "")) }
-	return w.pace(ctx, w.service, w.users[:readers], gets, make([]int, readers), length)
+	gets := make([]script, readers)
+	for n, u := range w.users[:readers] {
+		gets[n] = inTurn(request("GET", profilePath, u.token, ""))
+	}
+	return w.pace(ctx, w.service, gets, make([]int, readers), length)
 }
 
-// pace has each of the users make a request every readEvery, on a connection of its own.
-func (w *world) pace(ctx context.Context, c *child, users []user, requests func(user) script, turns []int, length time.Duration) []time.Duration {
+// pace makes a request of each script every readEvery, on a connection of its own.
+func (w *world) pace(ctx context.Context, c *child, scripts []script, turns []int, length time.Duration) []time.Duration {
 	var all errgroup.Group
-	each := make([][]time.Duration, len(users))
-	for n, u := range users {
+	each := make([][]time.Duration, len(scripts))
+	for n, requests := range scripts {
 		all.Go(func() (err error) {
-			offset := time.Duration(n) * readEvery / time.Duration(len(users))
-			each[n], err = paced(ctx, c.address, requests(u), &turns[n], offset, length)
+			offset := time.Duration(n) * readEvery / time.Duration(len(scripts))
+			each[n], err = paced(ctx, c.address, requests, &turns[n], offset, length)
 			return err
 		})
 	}

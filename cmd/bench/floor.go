@@ -104,12 +104,15 @@ func (c floorCommand) Run(ctx context.Context) error {
 
 var secretKey = sync.OnceValue(func() []byte { return []byte(os.Getenv("SECRET_KEY")) })
 
-// userOf is the subject of the request's token.
+// userOf is whom the request's token is for.
 func userOf(req *http.Request) string {
 	token, _ := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
-	var claims jwt.RegisteredClaims
+	var claims struct {
+		jwt.RegisteredClaims
+		UserID string `json:"user_id"`
+	}
 	must(jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return secretKey(), nil }, jwt.WithValidMethods([]string{"HS256"})))
-	return claims.Subject
+	return claims.UserID
 }
 
 // cached answers with what Redis has for the user.

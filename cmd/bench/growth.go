@@ -92,12 +92,16 @@ func (w *world) measureSize(ctx context.Context, size int, staff user, length ti
 	return g
 }
 
-// anyUsers are some of all there are, with tokens as the service that was there before would have issued
-// them: nobody has signed in.
+// anyUsers are some of all there are.
 func (w *world) anyUsers(ctx context.Context) []user {
-	rows := must(w.db.QueryContext(ctx, "SELECT id FROM profile.users ORDER BY random() LIMIT $1", met)) //nolint:rowserrcheck // check, below
+	return w.usersBy(ctx, "SELECT id FROM profile.users ORDER BY random() LIMIT $1", met)
+}
+
+// usersBy are those whom query finds, with tokens as the service that was there before would have issued
+// them: nobody has signed in.
+func (w *world) usersBy(ctx context.Context, query string, args ...any) (users []user) {
+	rows := must(w.db.QueryContext(ctx, query, args...)) //nolint:rowserrcheck // check, below
 	defer func() { _ = rows.Close() }()
-	var users []user
 	for rows.Next() {
 		var u user
 		check(rows.Scan(&u.id))

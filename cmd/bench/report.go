@@ -18,7 +18,7 @@ type report struct {
 	Flood *flood    `json:"flood,omitempty"`
 
 	Latency *latency `json:"latency,omitempty"`
-	Events  *latency `json:"events,omitempty"` // from the begin of a change
+	Events  *latency `json:"events,omitempty"` // from the commit of a change
 
 	Growth *growth `json:"growth,omitempty"`
 
@@ -40,7 +40,7 @@ func (r report) print(out io.Writer) {
 		fmt.Fprintf(out, "\nlatency of push.queue at %d messages/s, from publish to provider: %s\n", l.Rate, l)
 	}
 	if l := r.Events; l != nil {
-		fmt.Fprintf(out, "\nlatency of events at %d/s, from the begin of the change to a consumer: %s\n", l.Rate, l)
+		fmt.Fprintf(out, "\nlatency of events at %d/s, from the commit of a change to a consumer: %s\n", l.Rate, l)
 	}
 	if f := r.Flood; f != nil {
 		fmt.Fprintf(out, "\nflood of %.0f logins/s: p99 of a profile %.1f ms instead of %.1f ms (%.1f times), %.0f MiB resident\n",
