@@ -49,6 +49,9 @@ func (r report) figures() (all []figure) {
 	if r.Allocations > 0 {
 		all = append(all, figure{"GET profile: allocations", r.Allocations, 60, "each"})
 	}
+	if r.Growth != nil {
+		all = append(all, r.Growth.figures()...)
+	}
 	if most := r.resident(); most > 0 {
 		all = append(all, figure{"memory under load, but for hashes", most, 60, "MB"})
 	}

@@ -21,15 +21,36 @@ type growth struct {
 	Relay grownBacklog `json:"relay"`
 }
 
-// grown is the p99 of requests with so many users, in ms.
-type grown struct {
-	Users  int     `json:"users"`
-	First  float64 `json:"get_profile_not_cached_p99_ms"`
-	Get    float64 `json:"get_profile_p99_ms"`
-	Patch  float64 `json:"patch_preferences_p99_ms"`
-	List   float64 `json:"staff_list_p99_ms"`
-	Search float64 `json:"staff_search_p99_ms"`
+// The requests whose time may grow with the number of users.
+const (
+	cached    = "GET profile"
+	notCached = "GET profile, not cached"
+	changed   = "PATCH preferences"
+	listed    = "list of users"
+	searched  = "search of users"
+)
+
+// growing are these, each with the limit of its p99: so many times that with the fewest users, or so many ms.
+var growing = []struct {
+	what           string
+	times, ceiling float64
+}{
+	{what: cached, times: 1.3},
+	{what: notCached, times: 1.3},
+	{what: changed, times: 1.3},
+	{what: listed, ceiling: 50},
+	{what: searched, ceiling: 50},
 }
+
+// grown is how long requests take with so many users.
+type grown struct {
+	Users int       `json:"users"`
+	P99   durations `json:"p99_ms"`                // medians of the rounds
+	Times durations `json:"times_of_fewest_users"` // medians of each round's own
+}
+
+// durations are of each of growing, by what it is.
+type durations map[string]float64
 
 // grownBacklog is how the relay works off very many rows.
 type grownBacklog struct {
@@ -39,17 +60,33 @@ type grownBacklog struct {
 	PeakMiB float64 `json:"peak_mib"` // of the service's process
 }
 
-// measureGrowth makes more and more users, and then has very many rows wait in the outbox.
-func (w *world) measureGrowth(ctx context.Context, quick bool, length time.Duration) *growth {
+// measureGrowth alternates between services with few, more and very many users, as the other jobs do between
+// floor and service: who makes a million users and then measures finds a machine that has not yet recovered.
+// Then it has very many rows wait in the outbox.
+func (w *world) measureGrowth(ctx context.Context, quick bool, rounds int, length time.Duration) *growth {
 	sizes, rows := []int{1_000, 100_000, 1_000_000}, 1_000_000
 	if quick {
 		sizes, rows = sizes[:2], 100_000
 	}
-	staff := w.superuser(ctx)
 	g := new(growth)
-	for _, size := range sizes {
-		seed(ctx, w.db, size-w.number(ctx, "SELECT count(*) FROM profile.users"))
-		g.Sizes = append(g.Sizes, w.measureSize(ctx, size, staff, length))
+	towns := make([]*town, len(sizes))
+	for n, size := range sizes {
+		towns[n] = &town{world: new(world)}
+		defer towns[n].close()
+		towns[n].found(ctx, w.binary, size)
+	}
+	p99s := make([][]durations, len(sizes))
+	for n := range rounds + 1 {
+		for i, t := range towns {
+			p99 := t.measure(ctx, length)
+			fmt.Printf("growth round %d of %d  %d users, p99 in ms: %s\n", n, rounds, sizes[i], p99)
+			if n > 0 { // the first round fills pools and prepares statements
+				p99s[i] = append(p99s[i], p99)
+			}
+		}
+	}
+	for i, size := range sizes {
+		g.Sizes = append(g.Sizes, compareSizes(size, p99s[0], p99s[i]))
 	}
 	w.restartService(ctx) // so that its peak is of what follows
 	backlog := w.backlog(rows)
@@ -58,43 +95,52 @@ func (w *world) measureGrowth(ctx context.Context, quick bool, length time.Durat
 	return g
 }
 
-const (
-	meetings = 5     // rounds of requests of users who are met by chance
-	met      = 1_000 // in each
-)
-
-// measureSize makes one request after the other, so that none waits for another.
-func (w *world) measureSize(ctx context.Context, size int, staff user, length time.Duration) grown {
-	g := grown{Users: size}
-	read := func(u user) []byte { return request("GET", profilePath, u.token, "") }
-	var first, again, patched []time.Duration
-	for n := range meetings + 1 {
-		users := w.anyUsers(ctx)
-		check(w.redis.FlushDB(ctx).Err())
-		change := func(u user) []byte {
-			return request("PATCH", preferencesPath, u.token, fmt.Sprintf(`{"email":%t}`, n%2 == 1))
+// compareSizes takes medians of rounds.
+func compareSizes(users int, fewest, measured []durations) grown {
+	g := grown{Users: users, P99: durations{}, Times: durations{}}
+	for _, kind := range growing {
+		var p99s, times []float64
+		for n, of := range measured {
+			p99s, times = append(p99s, of[kind.what]), append(times, of[kind.what]/fewest[n][kind.what])
 		}
-		reads, rereads, changes := w.each(ctx, users, read), w.each(ctx, users, read), w.each(ctx, users, change)
-		if n > 0 { // the first round fills pools and prepares statements
-			first, again, patched = append(first, reads...), append(again, rereads...), append(patched, changes...)
-		}
+		g.P99[kind.what], g.Times[kind.what] = median(p99s), median(times)
 	}
-	g.First, g.Get, g.Patch = milliseconds(first, 99), milliseconds(again, 99), milliseconds(patched, 99)
-	p99 := func(one []byte) float64 {
-		turn := new(int)
-		must(send(ctx, w.service.address, inTurn(one), turn, time.Now().Add(seconds(warmUp, length.Seconds()))))
-		return milliseconds(must(send(ctx, w.service.address, inTurn(one), turn, time.Now().Add(length))), 99)
-	}
-	g.List = p99(request("GET", usersPath, staff.token, ""))
-	g.Search = p99(request("GET", usersPath+"?search=ada+lovelace", staff.token, ""))
-	fmt.Printf("growth %d users  p99: GET profile %.1f ms (%.1f ms not cached), PATCH preferences %.1f ms, list %.1f ms, search %.1f ms\n",
-		size, g.Get, g.First, g.Patch, g.List, g.Search)
 	return g
 }
 
-// anyUsers are some of all there are.
-func (w *world) anyUsers(ctx context.Context) []user {
-	return w.usersBy(ctx, "SELECT id FROM profile.users ORDER BY random() LIMIT $1", met)
+// town is a service with very many users, and a database of its own.
+type town struct {
+	*world
+	staff user
+}
+
+func (t *town) found(ctx context.Context, binary string, size int) {
+	t.open(ctx, binary)
+	t.startService(ctx)
+	t.staff = t.superuser(ctx)
+	seed(ctx, t.db, size-1)
+}
+
+const met = 1_000 // users at a time who are met by chance
+
+// measure makes one request after the other, so that none waits for another.
+func (t *town) measure(ctx context.Context, length time.Duration) durations {
+	users := t.usersBy(ctx, "SELECT id FROM profile.users ORDER BY random() LIMIT $1", met)
+	check(t.redis.FlushDB(ctx).Err())
+	d := durations{}
+	read := func(u user) []byte { return request("GET", profilePath, u.token, "") }
+	d[notCached] = milliseconds(t.each(ctx, users, read), 99)
+	d[cached] = milliseconds(t.each(ctx, users, read), 99)
+	var changes []time.Duration
+	for _, body := range []string{`{"email":false}`, `{"email":true}`} { // as all have it: each of them changes something
+		changes = append(changes, t.each(ctx, users, func(u user) []byte { return request("PATCH", preferencesPath, u.token, body) })...)
+	}
+	d[changed] = milliseconds(changes, 99)
+	for what, path := range map[string]string{listed: usersPath, searched: usersPath + "?search=ada+lovelace"} {
+		one := inTurn(request("GET", path, t.staff.token, ""))
+		d[what] = milliseconds(must(send(ctx, t.service.address, one, new(int), time.Now().Add(length))), 99)
+	}
+	return d
 }
 
 // usersBy are those whom query finds, with tokens as the service that was there before would have issued
@@ -142,14 +188,44 @@ func (w *world) superuser(ctx context.Context) user {
 	return u
 }
 
+func (d durations) String() string {
+	var all []string
+	for _, kind := range growing {
+		all = append(all, fmt.Sprintf("%s %.1f", kind.what, d[kind.what]))
+	}
+	return strings.Join(all, ", ")
+}
+
 func (g growth) print(out io.Writer) {
-	fmt.Fprint(out, "\ngrowth: p99 in ms\n\n")
+	fmt.Fprint(out, "\ngrowth: p99 in ms, and times that of the fewest users\n\n")
 	table := newTable(out)
-	fmt.Fprintln(table, "users\tGET profile\tnot cached\tPATCH preferences\tlist of users\tsearch\t")
-	for _, s := range g.Sizes {
-		fmt.Fprintf(table, "%d\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t\n", s.Users, s.Get, s.First, s.Patch, s.List, s.Search)
+	fmt.Fprint(table, "users\t")
+	for _, kind := range growing {
+		fmt.Fprint(table, kind.what, "\t\t")
+	}
+	fmt.Fprintln(table)
+	for _, size := range g.Sizes {
+		fmt.Fprintf(table, "%d\t", size.Users)
+		for _, kind := range growing {
+			fmt.Fprintf(table, "%.1f\t(%.2f)\t", size.P99[kind.what], size.Times[kind.what])
+		}
+		fmt.Fprintln(table)
 	}
 	_ = table.Flush()
 	fmt.Fprintf(out, "\nrelay with %d rows waiting: %.0f/s (floor: %.0f/s), %.0f MiB at the most\n",
 		g.Relay.Rows, g.Relay.Rate, g.Relay.Floor, g.Relay.PeakMiB)
+}
+
+// figures are of the most users.
+func (g growth) figures() (all []figure) {
+	most := g.Sizes[len(g.Sizes)-1]
+	for _, kind := range growing {
+		what := fmt.Sprintf("%s with %d users: p99", kind.what, most.Users)
+		if kind.times > 0 {
+			all = append(all, figure{what + ", of that with the fewest", most.Times[kind.what], kind.times, "times"})
+		} else {
+			all = append(all, figure{what, most.P99[kind.what], kind.ceiling, "ms"})
+		}
+	}
+	return all
 }

@@ -109,7 +109,7 @@ func (c runCommand) measure(ctx context.Context, w *world) report {
 		r.Inline = measureInline(ctx, rounds)
 	}
 	if c.wants("growth") {
-		r.Growth = w.measureGrowth(ctx, c.Quick, seconds(10, scale))
+		r.Growth = w.measureGrowth(ctx, c.Quick, rounds, seconds(3, scale))
 	}
 	return r
 }
