@@ -47,7 +47,7 @@ func (q *listQuery) validate() error {
 	if len(strings.Fields(q.Search)) > maxSearchWords {
 		fields.Add("search", "Must be at most 5 words.")
 	}
-	if q.orderBy() == "" {
+	if by, _ := q.order(); by == "" {
 		fields.Add("ordering", "Must be one of "+strings.Join(acceptedOrderings(), ", ")+".")
 	}
 	if q.Page.Offset() >= reach {
@@ -56,21 +56,21 @@ func (q *listQuery) validate() error {
 	return fields.Err()
 }
 
-// orderBy is empty for an ordering there is not. The id makes it total, so that no user is on two pages.
-func (q *listQuery) orderBy() string {
-	wanted := "-created_at"
+// order is by nothing for an ordering there is not.
+func (q *listQuery) order() (by, direction string) {
+	name, direction := "created_at", "DESC"
 	if q.Ordering != nil {
-		wanted = *q.Ordering
-	}
-	name, down := strings.CutPrefix(wanted, "-")
-	for _, o := range orderings {
-		if o.name == name && down {
-			return o.expression + " DESC, id DESC"
-		} else if o.name == name {
-			return o.expression + ", id"
+		var down bool
+		if name, down = strings.CutPrefix(*q.Ordering, "-"); !down {
+			direction = "ASC"
 		}
 	}
-	return ""
+	for _, o := range orderings {
+		if o.name == name {
+			return o.expression, direction
+		}
+	}
+	return "", ""
 }
 
 func acceptedOrderings() (all []string) {

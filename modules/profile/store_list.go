@@ -68,16 +68,18 @@ func (s store) list(ctx context.Context, q listQuery) (page []user, total int, e
 	return page, total, estimated, err
 }
 
-// fewOf sorts and counts those that are found, so that the words are looked for once. Of more than most it
-// takes one more than that, whichever.
+// fewOf sorts and counts those that are found, so that the words are looked for once, and reads the others' columns
+// of the page alone. Of more than most it takes one more than that, whichever.
 func (s store) fewOf(ctx context.Context, q listQuery, args []any, most int) (page []user, total int, err error) {
-	// A subquery with LIMIT is done as it is written.
-	found := fmt.Sprintf(`(SELECT * FROM profile.users WHERE %s AND %s LIMIT %d) AS few`, flagged, named, most+1)
+	by, direction := q.order()
+	order := fmt.Sprintf(` ORDER BY key %[1]s, id %[1]s`, direction) // the id, so that no user is on two pages
+	few := fmt.Sprintf(`WITH few AS MATERIALIZED (SELECT id, %s AS key FROM profile.users WHERE %s AND %s LIMIT %d)`, by, flagged, named, most+1)
 	var rows []struct {
 		user
 		Total int `db:"total"`
 	}
-	if err := s.db.Select(ctx, &rows, `SELECT `+columns+`, count(*) OVER () AS total FROM `+found+` ORDER BY `+q.orderBy()+` LIMIT $6 OFFSET $7`,
+	if err := s.db.Select(ctx, &rows, few+` SELECT `+columns+`, (SELECT count(*) FROM few) AS total
+		FROM (SELECT * FROM few`+order+` LIMIT $6 OFFSET $7) AS page JOIN profile.users USING (id)`+order,
 		append(args, q.Page.Limit, q.Page.Offset())...); err != nil {
 		return nil, 0, err
 	}
@@ -85,14 +87,15 @@ func (s store) fewOf(ctx context.Context, q listQuery, args []any, most int) (pa
 		page, total = append(page, r.user), r.Total
 	}
 	if len(rows) == 0 && q.Page.Offset() > 0 { // a page behind the last one
-		err = s.db.Get(ctx, &total, `SELECT count(*) FROM `+found, args...)
+		err = s.db.Get(ctx, &total, few+` SELECT count(*) FROM few`, args...)
 	}
 	return page, total, err
 }
 
 // manyOf goes along an index in the wanted order, that has some of very many everywhere.
 func (s store) manyOf(ctx context.Context, q listQuery, args []any) (page []user, err error) {
-	order := ` ORDER BY ` + q.orderBy()
+	by, direction := q.order()
+	order := fmt.Sprintf(` ORDER BY %s %[2]s, id %[2]s`, by, direction)
 	from := `profile.users WHERE ` + flagged + ` AND ` + named
 	if q.Search != "" {
 		from = fmt.Sprintf(`(SELECT * FROM profile.users WHERE %s %s LIMIT %d) AS next WHERE %s`, flagged, order, walk, named)
