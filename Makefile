@@ -38,9 +38,9 @@ stop-local: $(LOCALSTACK) ## Stop the private servers
 clean-local: $(LOCALSTACK) ## Stop the private servers and delete their data
 	@for state in $(STATES); do $(LOCALSTACK) --state $$state clean; done
 
-# Three at a time, as tests wait for servers too; lint vets already.
+# More at a time than there are cores, as tests wait for servers and for clocks; lint vets already.
 test: $(LOCALSTACK) ## Run every test with the race detector, on private servers
-	@$(LOCALSTACK) --state $(TEST_STATE) run --fast --last-word -- go test -race -count=1 -timeout 20m -p 3 -parallel 3 -vet=off ./...
+	@$(LOCALSTACK) --state $(TEST_STATE) run --fast --last-word -- go test -race -count=1 -timeout 20m -p 3 -parallel 6 -vet=off ./...
 
 # Again after a failure: until Go 1.27 the end of the time may be one (golang/go#75804). An input that
 # fails is kept, and fails the second time too.
