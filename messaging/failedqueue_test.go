@@ -95,14 +95,14 @@ func TestWhatAWalkKeepsIsBackWhenItEnds(t *testing.T) {
 	b := newBroker(t)
 	q := b.failedQueue(t)
 	for range 100 {
-		seen := 0
-		_, err := q.Walk(t.Context(), func(_, of int, _ DeadLetter) (Verdict, bool) {
+		seen := ""
+		_, err := q.Walk(t.Context(), func(_, of int, letter DeadLetter) (Verdict, bool) {
 			require.Equal(t, 5, of)
-			seen++
+			seen += letter.MessageID
 			return Keep, true
 		})
 		require.NoError(t, err)
-		require.Equal(t, 5, seen)
+		require.Equal(t, "01234", seen)
 	}
 }
 

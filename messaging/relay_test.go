@@ -262,6 +262,54 @@ func TestCommitWakesTheRelay(t *testing.T) {
 	require.Less(t, took[len(took)/2], relayPoll/4, "the poll alone would need half of its interval: %v", took)
 }
 
+// batches reads the lane of events: next waits for a batch, and gives how many rows it has.
+func (s sender) batches(t *testing.T, b *broker, linger time.Duration) (next func() int) {
+	t.Helper()
+	l := eventLane
+	l.linger = linger
+	subscriber := newOutboxSubscriber(s.db, s.outbox, l, s.outbox.wake, b.connect(t), silent)
+	messages, err := subscriber.Subscribe(t.Context(), l.name)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = subscriber.Close() })
+	return func() int {
+		select {
+		case msg := <-messages:
+			msg.Ack()
+			return len(batchOf(msg).rows)
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "no batch comes")
+			return 0
+		}
+	}
+}
+
+func TestEventsThatComeAloneDoNotLinger(t *testing.T) {
+	t.Parallel()
+	s, b := newSender(t), newBroker(t)
+	next := s.batches(t, b, time.Hour)
+	for range 5 {
+		s.publish(t, changed(newUser()))
+		require.Equal(t, 1, next())
+	}
+}
+
+func TestEventsBehindACrowdLeaveTogether(t *testing.T) {
+	t.Parallel()
+	s, b := newSender(t), newBroker(t)
+	next := s.batches(t, b, 2*time.Second)
+	require.NoError(t, s.db.InTx(t.Context(), func(ctx context.Context) error {
+		for range eventLane.crowd {
+			require.NoError(t, s.Publish(ctx, changed(newUser())))
+		}
+		return nil
+	}))
+	require.Equal(t, eventLane.crowd, next())
+	for range 4 {
+		s.publish(t, changed(newUser()))
+	}
+	require.Equal(t, 4, next())
+}
+
 func TestStoppedRelayFinishesItsBatch(t *testing.T) {
 	t.Parallel()
 	s, b := newSender(t), newBroker(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -17,14 +18,23 @@ const eventRate = readers * int(time.Second/readEvery)
 // measureEvents changes preferences at an even pace, and has the events received by a consumer of
 // their exchange.
 func (w *world) measureEvents(ctx context.Context, rounds int, length time.Duration) *latency {
-	crowd := w.crowd(ctx, readers*(int(length/readEvery)+1))
-	floor := w.changesReceived(w.floor, floorEvents, "floor.preferences", crowd)
-	service := w.changesReceived(w.service, "user.events", "preferences.preferences", crowd)
+	users := w.more(ctx, readers*(int(length/readEvery)+1))
+	floor := w.changesReceived(w.floor, floorEvents, "floor.preferences", users)
+	service := w.changesReceived(w.service, "user.events", "preferences.preferences", users)
 	return w.compare(ctx, "events", eventRate, rounds, length, floor, service)
 }
 
-// crowd makes n users, whom the floor knows too.
-func (w *world) crowd(ctx context.Context, n int) (users []user) {
+// requireCommitTimes says at the beginning what would end the measurement.
+func (w *world) requireCommitTimes(ctx context.Context) {
+	var kept string
+	check(w.db.QueryRowContext(ctx, "SHOW track_commit_timestamp").Scan(&kept))
+	if kept != "on" {
+		check(errors.New("PostgreSQL does not say when a transaction committed, which `events` needs: start it with track_commit_timestamp=on"))
+	}
+}
+
+// more makes n users, whom the floor knows too.
+func (w *world) more(ctx context.Context, n int) (users []user) {
 	tag := seed(ctx, w.db, n)
 	users = w.usersBy(ctx, "SELECT id FROM profile.users WHERE email LIKE $1", "user-"+tag+"-%")
 	must(w.db.ExecContext(ctx, "INSERT INTO floor.preferences SELECT * FROM preferences.preferences ON CONFLICT DO NOTHING"))
@@ -33,11 +43,11 @@ func (w *world) crowd(ctx context.Context, n int) (users []user) {
 
 // changesReceived measures from each commit to its event. In a round nobody is changed twice: so the row of who
 // was changed in table tells the transaction, and PostgreSQL when it committed. That is before the commit is on
-// disk, which counts too.
-func (w *world) changesReceived(program *child, exchange, table string, crowd []user) evenly {
+// disk, which counts too, for both sides.
+func (w *world) changesReceived(program *child, exchange, table string, users []user) evenly {
 	turns := make([]int, readers) // go on from round to round
 	scripts := make([]script, readers)
-	for n, mine := range slices.Collect(slices.Chunk(crowd, len(crowd)/readers)) {
+	for n, mine := range slices.Collect(slices.Chunk(users, len(users)/readers)) {
 		scripts[n] = func(turn int) []byte {
 			lap, n := turn/len(mine), turn%len(mine)
 			return request("PATCH", preferencesPath, mine[n].token, fmt.Sprintf(`{"email":%t}`, lap%2 == 1))
@@ -52,11 +62,10 @@ func (w *world) changesReceived(program *child, exchange, table string, crowd []
 		go arrived.take(must(ch.Consume(queue, "", true, true, false, false, nil)))
 		changes := len(w.pace(ctx, program, scripts, turns, length))
 		await(ctx, "every event is received", 5*time.Millisecond, func() bool { return arrived.count() >= changes })
-		latencies := arrived.since(w.committed(ctx, table))
-		if len(latencies) != changes {
-			check(fmt.Errorf("%d changes made %d events", changes, len(latencies)))
+		if events := arrived.count(); events != changes {
+			check(fmt.Errorf("%d changes made %d events", changes, events))
 		}
-		return latencies
+		return arrived.since(w.committed(ctx, table))
 	}
 }
 
@@ -67,9 +76,11 @@ func (w *world) committed(ctx context.Context, table string) map[string]time.Tim
 	committed := map[string]time.Time{}
 	for rows.Next() {
 		var user string
-		var at sql.NullTime // of rows from before the server kept them there is none
+		var at sql.NullTime // none of rows from before the server kept them
 		check(rows.Scan(&user, &at))
-		committed[user] = at.Time
+		if at.Valid {
+			committed[user] = at.Time
+		}
 	}
 	check(rows.Err())
 	return committed
@@ -100,11 +111,15 @@ func (a *arrivals) count() int {
 	return len(a.at)
 }
 
-func (a *arrivals) since(begins map[string]time.Time) (took []time.Duration) {
+func (a *arrivals) since(commits map[string]time.Time) (took []time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for user, at := range a.at {
-		took = append(took, at.Sub(begins[user]))
+		committed, known := commits[user]
+		if !known {
+			check(fmt.Errorf("it is not known when the change of user %s committed", user))
+		}
+		took = append(took, at.Sub(committed))
 	}
 	return took
 }

@@ -73,12 +73,12 @@ func (w *world) measureGrowth(ctx context.Context, quick bool, rounds int, lengt
 	for n, size := range sizes {
 		towns[n] = &town{world: new(world)}
 		defer towns[n].close()
-		towns[n].found(ctx, w.binary, size)
+		towns[n].begin(ctx, w.binary, size)
 	}
 	p99s := make([][]durations, len(sizes))
 	for n := range rounds + 1 {
 		for i, t := range towns {
-			p99 := t.measure(ctx, length)
+			p99 := t.measure(ctx, n, length)
 			fmt.Printf("growth round %d of %d  %d users, p99 in ms: %s\n", n, rounds, sizes[i], p99)
 			if n > 0 { // the first round fills pools and prepares statements
 				p99s[i] = append(p99s[i], p99)
@@ -111,21 +111,25 @@ func compareSizes(users int, fewest, measured []durations) grown {
 // town is a service with very many users, and a database of its own.
 type town struct {
 	*world
-	staff user
+	staff  user
+	chance []user // some of all there are, by chance
 }
 
-func (t *town) found(ctx context.Context, binary string, size int) {
+func (t *town) begin(ctx context.Context, binary string, size int) {
 	t.open(ctx, binary)
 	t.startService(ctx)
 	t.staff = t.superuser(ctx)
 	seed(ctx, t.db, size-1)
+	t.chance = t.usersBy(ctx, "SELECT id FROM profile.users ORDER BY random() LIMIT $1", 20*met)
 }
 
-const met = 1_000 // users at a time who are met by chance
+const met = 1_000 // users in a round
 
-// measure makes one request after the other, so that none waits for another.
-func (t *town) measure(ctx context.Context, length time.Duration) durations {
-	users := t.usersBy(ctx, "SELECT id FROM profile.users ORDER BY random() LIMIT $1", met)
+// measure makes one request after the other, so that none waits for another. The users are others in each round, as far
+// as there are others.
+func (t *town) measure(ctx context.Context, turn int, length time.Duration) durations {
+	first := turn * met % (len(t.chance) / met * met)
+	users := t.chance[first : first+met]
 	check(t.redis.FlushDB(ctx).Err())
 	d := durations{}
 	read := func(u user) []byte { return request("GET", profilePath, u.token, "") }
@@ -136,10 +140,12 @@ func (t *town) measure(ctx context.Context, length time.Duration) durations {
 		changes = append(changes, t.each(ctx, users, func(u user) []byte { return request("PATCH", preferencesPath, u.token, body) })...)
 	}
 	d[changed] = milliseconds(changes, 99)
-	for what, path := range map[string]string{listed: usersPath, searched: usersPath + "?search=ada+lovelace"} {
+	await(ctx, "the relay is done", 50*time.Millisecond, func() bool { return t.number(ctx, "SELECT count(*) FROM messaging.outbox") == 0 })
+	asked := func(path string) float64 {
 		one := inTurn(request("GET", path, t.staff.token, ""))
-		d[what] = milliseconds(must(send(ctx, t.service.address, one, new(int), time.Now().Add(length))), 99)
+		return milliseconds(must(send(ctx, t.service.address, one, new(int), time.Now().Add(length))), 99)
 	}
+	d[listed], d[searched] = asked(usersPath), asked(usersPath+"?search=ada+lovelace")
 	return d
 }
 

@@ -84,6 +84,9 @@ func (c runCommand) measure(ctx context.Context, w *world) report {
 		scale, rounds = 0.3, 1
 	}
 	r := report{Taken: time.Now().UTC(), Cores: runtime.NumCPU(), Go: runtime.Version(), Quick: c.Quick}
+	if c.wants("events") {
+		w.requireCommitTimes(ctx)
+	}
 	if c.wants("start") {
 		r.Start = w.measureStart(ctx, rounds, seconds(5, scale))
 	}
@@ -109,7 +112,7 @@ func (c runCommand) measure(ctx context.Context, w *world) report {
 		r.Inline = measureInline(ctx, rounds)
 	}
 	if c.wants("growth") {
-		r.Growth = w.measureGrowth(ctx, c.Quick, rounds, seconds(3, scale))
+		r.Growth = w.measureGrowth(ctx, c.Quick, 2*rounds, seconds(3, scale))
 	}
 	return r
 }

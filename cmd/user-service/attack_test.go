@@ -155,8 +155,8 @@ func (i *instance) serve(method, path string, body []byte) *httptest.ResponseRec
 
 // TestTimeOfALoginTellsNobodyWhetherAnAccountExists measures a wrong password, an unknown address and
 // an inactive account in turn, and looks at their medians as an attacker would. On a busy machine it
-// takes more rounds to see through the noise; a difference that is there remains. It runs before the tests
-// that run beside each other.
+// takes more rounds to see through the noise; a difference that is there remains. It runs before those of
+// this package that run beside each other.
 func TestTimeOfALoginTellsNobodyWhetherAnAccountExists(t *testing.T) {
 	program, err := binary()
 	require.NoError(t, err)

@@ -213,7 +213,8 @@ func TestCrashesLoseAndRepeatNoPushMessage(t *testing.T) {
 	}
 	db := c.open(t)
 	finished := func() (n int) {
-		// Nobody is kept waiting a minute for the leases of the killed: who lives is done with a message within 10 seconds.
+		// Nobody is kept waiting a minute, which the leases of the killed last (leaseFor in modules/push): who lives
+		// is done with a message within 10 seconds.
 		_, _ = db.Exec(t.Context(), `UPDATE push.deliveries SET lease_until = now() WHERE lease_until < now() + $1 * interval '1 second'`, 60-10)
 		_ = db.Get(t.Context(), &n, `SELECT count(*) FROM push.deliveries WHERE status IN ('sent', 'skipped', 'failed')`)
 		return n

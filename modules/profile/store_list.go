@@ -68,8 +68,8 @@ func (s store) list(ctx context.Context, q listQuery) (page []user, total int, e
 	return page, total, estimated, err
 }
 
-// fewOf sorts and counts those that are found, so that the words are looked for once, and reads the others' columns
-// of the page alone. Of more than most it takes one more than that, whichever.
+// fewOf sorts and counts those that are found, so that the words are looked for once, and reads whole rows of
+// the page alone. Of more than most it takes one more than that, whichever.
 func (s store) fewOf(ctx context.Context, q listQuery, args []any, most int) (page []user, total int, err error) {
 	by, direction := q.order()
 	order := fmt.Sprintf(` ORDER BY key %[1]s, id %[1]s`, direction) // the id, so that no user is on two pages
