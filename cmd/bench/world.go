@@ -227,6 +227,11 @@ func (w *world) number(ctx context.Context, query string) (n int) {
 // settle waits until nothing of the round before is left to do.
 func (w *world) settle(ctx context.Context) {
 	must(w.db.ExecContext(ctx, "TRUNCATE floor.outbox, floor.deliveries"))
+	w.relayed(ctx)
+}
+
+// relayed waits until no event of the service is left to carry.
+func (w *world) relayed(ctx context.Context) {
 	await(ctx, "the relay is done", 50*time.Millisecond, func() bool { return w.number(ctx, "SELECT count(*) FROM messaging.outbox") == 0 })
 }
 
