@@ -48,8 +48,8 @@ func parse(d messaging.Delivery) (pushMessage, error) {
 	case body[0] != '{':
 		return m, malformed("the body is not a JSON object")
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil {
+	members, err := membersOf(body)
+	if err != nil {
 		return m, malformed("the body is not valid JSON: %v", err)
 	}
 	reader := object{members: unwrapped(members)}
@@ -93,9 +93,10 @@ func parse(d messaging.Delivery) (pushMessage, error) {
 
 // unwrapped takes a message out of what NestJS puts around it: {"pattern": …, "data": {…}}.
 func unwrapped(members map[string]json.RawMessage) map[string]json.RawMessage {
-	var data map[string]json.RawMessage
-	if _, wrapped := members["pattern"]; wrapped && json.Unmarshal(members["data"], &data) == nil && data != nil {
-		return data
+	if _, wrapped := members["pattern"]; wrapped {
+		if data, err := membersOf(members["data"]); err == nil && data != nil {
+			return data
+		}
 	}
 	return members
 }
@@ -109,9 +110,8 @@ type object struct {
 
 // within gives the object that a member is; an empty one when it is none.
 func (r *object) within(name string) *object {
-	inner := new(object)
-	_ = json.Unmarshal(r.members[name], &inner.members)
-	return inner
+	members, _ := membersOf(r.members[name])
+	return &object{members: members}
 }
 
 // named is the first of these members that is there, and its name.
