@@ -108,7 +108,7 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 	k.publish = messaging.NewConnection(c.RabbitMQURL, "user-service publish", k.topology, log)
 	deliveries := c.deliveries(log)
 	deliveries.Failed = messaging.FailedQueue{Connection: k.publish, Publisher: messaging.NewPublisher(k.publish), Topology: k.topology}
-	k.push = push.New(k.db, k.bus, k.cache, deliveries, log)
+	k.push = push.New(k.db, k.bus, deliveries, log)
 	// In this order followers run, and lock their rows: what begins in one module goes on in later ones.
 	for _, module := range []interface{ Subscribe() }{k.auth, k.preferences, k.profile, k.push} {
 		module.Subscribe()

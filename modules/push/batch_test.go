@@ -16,7 +16,6 @@ import (
 	"user-service/messaging"
 	"user-service/migrations"
 	"user-service/platform/batch"
-	"user-service/platform/cache"
 	"user-service/platform/postgres"
 	"user-service/platform/servertest"
 )
@@ -29,10 +28,7 @@ func newInstance(t testing.TB, database string) *Module {
 	t.Cleanup(func() { _ = db.Close() })
 	bus, err := messaging.NewBus(messaging.NewOutbox(db))
 	require.NoError(t, err)
-	redis, err := cache.Dial(servertest.Env(t, "REDIS_URL"))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = redis.Close() })
-	return New(db, bus, cache.New(redis, db, 0, silent), Settings{
+	return New(db, bus, Settings{
 		Providers: []Provider{LogProvider{silent}}, Templates: BuiltInTemplates(), Attempts: 5,
 	}, silent)
 }
@@ -119,10 +115,10 @@ func TestInstancesGiveEachRequestToOneAndTellItOnce(t *testing.T) {
 func TestBatchesOfInstancesNeverWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	m := newInstance(t, servertest.Database(t, migrations.Files))
-	asked, outcomes := map[string]request{}, map[string]outcome{}
+	asked, outcomes, user := map[string]request{}, map[string]outcome{}, uuid.NewString()
 	for n := range 12 {
 		id := fmt.Sprint(n)
-		asked[id], outcomes[id] = request{pushMessage: pushMessage{RequestID: id}}, sentTo("", id)
+		asked[id], outcomes[id] = request{pushMessage: pushMessage{RequestID: id, UserID: user}}, sentTo(user, id)
 	}
 	var instances errgroup.Group
 	for range 6 {
@@ -178,30 +174,62 @@ func TestRequestThatSomebodyKeepsLockedHoldsUpNoOther(t *testing.T) {
 func TestReservationsOfOneBatchAreJudgedEachForItself(t *testing.T) {
 	t.Parallel()
 	m := newInstance(t, servertest.Database(t, migrations.Files))
+	user := uuid.NewString()
 	_, err := m.db.Exec(t.Context(), `
 		INSERT INTO push.deliveries (request_id, user_id, template_code, status, attempts, lease_until) VALUES
-		('sending', '', '', 'sending', 1, now() + interval '1 minute'), ('left', '', '', 'sending', 1, now() - interval '1 second'),
-		('retrying', '', '', 'retrying', 2, NULL), ('sent', '', '', 'sent', 1, NULL),
-		('failed', '', '', 'failed', 3, NULL), ('moved back', '', '', 'failed', 3, NULL)`)
+		('sending', $1, '', 'sending', 1, now() + interval '1 minute'), ('left', $1, '', 'sending', 1, now() - interval '1 second'),
+		('retrying', $1, '', 'retrying', 2, NULL), ('sent', $1, '', 'sent', 1, NULL),
+		('failed', $1, '', 'failed', 3, NULL), ('moved back', $1, '', 'failed', 3, NULL)`, user)
 	require.NoError(t, err)
 	asked := map[string]request{}
 	for _, id := range []string{"sending", "left", "retrying", "sent", "failed", "moved back", "new"} {
-		asked[id] = request{pushMessage: pushMessage{RequestID: id}, movedBack: id == "moved back"}
+		asked[id] = request{pushMessage: pushMessage{RequestID: id, UserID: user}, movedBack: id == "moved back"}
 	}
 	answers, err := m.store.reserve(t.Context(), asked)
 	require.NoError(t, err)
 	require.Equal(t, map[string]reservation{
-		"left": {reserved, 2}, "retrying": {reserved, 3}, "moved back": {reserved, 4}, "new": {reserved, 1},
+		"left": {state: reserved, attempts: 2}, "retrying": {state: reserved, attempts: 3},
+		"moved back": {state: reserved, attempts: 4}, "new": {state: reserved, attempts: 1},
 		"sent": {state: finished}, "failed": {state: finished}, // what is not there is busy
 	}, answers)
 
 	outcomes := map[string]outcome{}
 	for _, id := range []string{"sending", "retrying", "sent", "unread", "left"} {
-		o := sentTo("", id)
+		o := sentTo(user, id)
 		o.unread = id == "unread" || id == "left"
 		outcomes[id] = o
 	}
 	first, err := m.store.finish(t.Context(), outcomes)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"sending", "retrying", "unread"}, first, "a message that was not read takes no request from who works on it")
+}
+
+func TestReservationSaysWhomItIsFor(t *testing.T) {
+	t.Parallel()
+	m := newInstance(t, servertest.Database(t, migrations.Files))
+	token := "a token"
+	is := map[string]*recipient{
+		uuid.NewString(): {PushToken: &token, PushAllowed: true, IsActive: true},
+		uuid.NewString(): {PushAllowed: true, IsActive: true},
+		uuid.NewString(): {PushToken: &token, IsActive: true},
+		uuid.NewString(): {PushToken: &token, PushAllowed: true},
+		uuid.NewString(): nil, // a stranger
+	}
+	asked := map[string]request{}
+	for user, r := range is {
+		if r != nil {
+			_, err := m.db.Exec(t.Context(), `INSERT INTO push.recipients (user_id, push_token, push_allowed, is_active) VALUES ($1, $2, $3, $4)`,
+				user, r.PushToken, r.PushAllowed, r.IsActive)
+			require.NoError(t, err)
+		}
+		for _, n := range []string{"first", "second"} {
+			asked[n+" to "+user] = request{pushMessage: pushMessage{RequestID: n + " to " + user, UserID: user}}
+		}
+	}
+	answers, err := m.store.reserve(t.Context(), asked)
+	require.NoError(t, err)
+	require.Len(t, answers, len(asked))
+	for id, answer := range answers {
+		require.Equal(t, is[asked[id].UserID], answer.to, id)
+	}
 }

@@ -11,7 +11,6 @@ import (
 	"user-service/messaging/events"
 	"user-service/platform/correlation"
 	"user-service/platform/fault"
-	"user-service/platform/postgres"
 )
 
 // Handle works on one message of push.queue. nil means that it has its outcome (or had it already).
@@ -35,7 +34,7 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 		return &messaging.Transient{Cause: errBusy, Blameless: true}
 	}
 	out := outcome{pushMessage: message, attempts: got.attempts, correlationID: correlationID}
-	if err := m.decide(ctx, message, &out); err != nil {
+	if err := m.decide(ctx, message, got.to, &out); err != nil {
 		return m.giveBack(ctx, out, err, d.Attempt)
 	}
 	messaging.Free(ctx) // the more outcomes come together, the less each costs
@@ -64,13 +63,9 @@ const requestIDReused = "request_id_reused"
 var errBusy = errors.New("another instance is working on this request")
 
 // decide sends the message, or finds out why it must not be sent.
-func (m *Module) decide(ctx context.Context, message pushMessage, out *outcome) error {
-	to, err := m.recipient(ctx, message.UserID)
-	if errors.Is(err, postgres.ErrNoRows) {
+func (m *Module) decide(ctx context.Context, message pushMessage, to *recipient, out *outcome) error {
+	if to == nil {
 		return &messaging.Permanent{Reason: "unknown_user", Detail: "there is no user " + message.UserID}
-	}
-	if err != nil {
-		return fmt.Errorf("look up the recipient: %w", err)
 	}
 	if reason := to.unreachable(); reason != "" {
 		out.status, out.reason = skipped, reason
@@ -91,19 +86,6 @@ func (m *Module) decide(ctx context.Context, message pushMessage, out *outcome) 
 		return m.forget(ctx, message, *to.PushToken, dead, err)
 	}
 	return asMessage(err)
-}
-
-// unreachable is the reason why a user gets no push message, "" when there is none.
-func (r recipient) unreachable() string {
-	switch {
-	case !r.IsActive:
-		return "account_inactive"
-	case !r.PushAllowed:
-		return "push_disabled"
-	case r.PushToken == nil:
-		return "no_push_token"
-	}
-	return ""
 }
 
 // forget has a dead token be removed.

@@ -26,7 +26,7 @@ func (b *babbling) Send(context.Context, Notification) (string, error) {
 
 func TestWhatAProviderSaysMakesNoLabels(t *testing.T) {
 	t.Parallel()
-	m := New(nil, nil, nil, Settings{Providers: []Provider{new(babbling)}, Attempts: 5}, slog.New(slog.DiscardHandler))
+	m := New(nil, nil, Settings{Providers: []Provider{new(babbling)}, Attempts: 5}, slog.New(slog.DiscardHandler))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(m.Collectors()...)
 	for n := range 200 {

@@ -20,7 +20,6 @@ import (
 
 	"user-service/messaging"
 	"user-service/platform/batch"
-	"user-service/platform/cache"
 	"user-service/platform/fault"
 	"user-service/platform/postgres"
 	"user-service/platform/web"
@@ -30,7 +29,6 @@ import (
 type Module struct {
 	db        *postgres.DB
 	bus       *messaging.Bus
-	cache     *cache.Cache
 	store     store
 	templates texter
 	providers []*guarded
@@ -54,11 +52,11 @@ type Settings struct {
 }
 
 // New wires the module.
-func New(db *postgres.DB, bus *messaging.Bus, cache *cache.Cache, s Settings, log *slog.Logger) *Module {
+func New(db *postgres.DB, bus *messaging.Bus, s Settings, log *slog.Logger) *Module {
 	log = log.With("logger", "push")
 	figures := newMetrics()
 	m := &Module{
-		db: db, bus: bus, cache: cache, store: store{db}, templates: s.Templates, metrics: figures, log: log,
+		db: db, bus: bus, store: store{db}, templates: s.Templates, metrics: figures, log: log,
 		failed: s.Failed, attempts: s.Attempts, providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
 	}
 	inCompany := batch.Manner{Linger: time.Millisecond} // the broker hands over what it has one by one

@@ -6,43 +6,36 @@ import (
 
 	"user-service/messaging/commands"
 	"user-service/messaging/events"
-	"user-service/platform/cache"
 	"user-service/platform/postgres"
 )
 
 // recipient is what push knows of a user, told by the other modules.
 type recipient struct {
-	PushToken   *string `db:"push_token" json:"push_token"`
-	PushAllowed bool    `db:"push_allowed" json:"push_allowed"`
-	IsActive    bool    `db:"is_active" json:"is_active"`
+	PushToken   *string `db:"push_token"`
+	PushAllowed bool    `db:"push_allowed"`
+	IsActive    bool    `db:"is_active"`
 }
 
-type recipientRow struct {
-	recipient
-	UserID  string `db:"user_id"`
-	Version int64  `db:"version"`
-}
-
-const recipientColumns = `user_id, push_token, push_allowed, is_active, version`
-
-func recipientKey(userID string) string { return "recipient:" + userID }
-
-// recipient is postgres.ErrNoRows for an unknown user.
-func (m *Module) recipient(ctx context.Context, userID string) (recipient, error) {
-	return cache.Read(ctx, m.cache, recipientKey(userID), func(ctx context.Context) (recipient, int64, error) {
-		var row recipientRow
-		err := m.db.Get(ctx, &row, `SELECT `+recipientColumns+` FROM push.recipients WHERE user_id = $1`, userID)
-		return row.recipient, row.Version, err
-	})
-}
-
-// update runs a statement that changes one recipient and returns recipientColumns.
-func (m *Module) update(ctx context.Context, statement string, args ...any) error {
-	var row recipientRow
-	if err := m.db.Get(ctx, &row, statement+` RETURNING `+recipientColumns, args...); err != nil {
-		return err
+// unreachable is the reason why a user gets no push message, "" when there is none.
+func (r recipient) unreachable() string {
+	switch {
+	case !r.IsActive:
+		return "account_inactive"
+	case !r.PushAllowed:
+		return "push_disabled"
+	case r.PushToken == nil:
+		return "no_push_token"
 	}
-	return m.cache.Changed(ctx, recipientKey(row.UserID), row.Version, row.recipient)
+	return ""
+}
+
+// update runs a statement that changes as many recipients.
+func (m *Module) update(ctx context.Context, recipients int, statement string, args ...any) error {
+	changed, err := m.db.Exec(ctx, statement, args...)
+	if err == nil && changed < int64(recipients) {
+		err = postgres.ErrNoRows
+	}
+	return err
 }
 
 func (m *Module) addRecipients(ctx context.Context, c *commands.AddRecipients) error {
@@ -57,7 +50,7 @@ func (m *Module) addRecipients(ctx context.Context, c *commands.AddRecipients) e
 	return err
 }
 
-// userRegistered leaves a recipient alone who came complete, by AddRecipients. No cache knows of a new one.
+// userRegistered leaves a recipient alone who came complete, by AddRecipients.
 func (m *Module) userRegistered(ctx context.Context, e *events.UserRegistered) error {
 	_, err := m.db.Exec(ctx, `
 		INSERT INTO push.recipients (user_id, push_token, push_allowed) VALUES ($1, $2, $3) ON CONFLICT (user_id) DO NOTHING`,
@@ -66,46 +59,33 @@ func (m *Module) userRegistered(ctx context.Context, e *events.UserRegistered) e
 }
 
 func (m *Module) userDeactivated(ctx context.Context, e *events.UserDeactivated) error {
-	return m.update(ctx, `UPDATE push.recipients SET is_active = false, version = version + 1 WHERE user_id = $1`, e.UserID)
+	return m.update(ctx, 1, `UPDATE push.recipients SET is_active = false WHERE user_id = $1`, e.UserID)
 }
 
 func (m *Module) userReactivated(ctx context.Context, e *events.UserReactivated) error {
-	return m.update(ctx, `UPDATE push.recipients SET is_active = true, version = version + 1 WHERE user_id = $1`, e.UserID)
+	return m.update(ctx, 1, `UPDATE push.recipients SET is_active = true WHERE user_id = $1`, e.UserID)
 }
 
 func (m *Module) pushTokenChanged(ctx context.Context, e *events.PushTokenChanged) error {
-	return m.update(ctx, `UPDATE push.recipients SET push_token = $2, version = version + 1 WHERE user_id = $1`, e.UserID, e.PushToken)
+	return m.update(ctx, 1, `UPDATE push.recipients SET push_token = $2 WHERE user_id = $1`, e.UserID, e.PushToken)
 }
 
 // preferencesChanged goes through the users in the order of their ids: two that did not could each hold
 // what the other waits for. For one user, as there is mostly, the statement for many would take twice as long.
 func (m *Module) preferencesChanged(ctx context.Context, all []*events.PreferencesChanged) error {
 	if len(all) == 1 {
-		return m.update(ctx, `UPDATE push.recipients SET push_allowed = $2, version = version + 1 WHERE user_id = $1`, all[0].UserID, all[0].Push)
+		return m.update(ctx, 1, `UPDATE push.recipients SET push_allowed = $2 WHERE user_id = $1`, all[0].UserID, all[0].Push)
 	}
 	told, err := json.Marshal(all)
 	if err != nil {
 		return err
 	}
-	var rows []recipientRow
-	if err := m.db.Select(ctx, &rows, `
+	return m.update(ctx, len(all), `
 		WITH told AS MATERIALIZED (
 			SELECT * FROM json_to_recordset($1) AS t (user_id uuid, push boolean, few text)
 			WHERE `+postgres.Few+` ORDER BY user_id),
 		locked AS MATERIALIZED (
 			SELECT of.user_id AS of, told.push AS push_now
 			FROM told, LATERAL (SELECT user_id FROM push.recipients WHERE user_id = told.user_id FOR UPDATE) AS of)
-		UPDATE push.recipients SET push_allowed = push_now, version = version + 1
-		FROM locked WHERE user_id = of RETURNING `+recipientColumns, string(told)); err != nil {
-		return err
-	}
-	if len(rows) < len(all) {
-		return postgres.ErrNoRows
-	}
-	for _, row := range rows {
-		if err := m.cache.Changed(ctx, recipientKey(row.UserID), row.Version, row.recipient); err != nil {
-			return err
-		}
-	}
-	return nil
+		UPDATE push.recipients SET push_allowed = push_now FROM locked WHERE user_id = of`, string(told))
 }

@@ -47,7 +47,8 @@ type outcome struct {
 // reservation is the answer to a request.
 type reservation struct {
 	state    state
-	attempts int // this one included
+	attempts int        // this one included
+	to       *recipient // nil: there is no such user
 }
 
 type state int
@@ -61,14 +62,14 @@ const (
 
 // row is a delivery as a statement takes it.
 type row struct {
-	RequestID         string `json:"request_id" db:"request_id"`
+	RequestID         string `json:"request_id"`
 	UserID            string `json:"user_id"`
 	TemplateCode      string `json:"template_code"`
-	Status            status `json:"status" db:"status"`
+	Status            status `json:"status"`
 	Reason            string `json:"reason"`
 	Provider          string `json:"provider"`
 	ProviderMessageID string `json:"provider_message_id"`
-	Attempts          int    `json:"attempts" db:"attempts"`
+	Attempts          int    `json:"attempts"`
 	CorrelationID     string `json:"correlation_id"`
 }
 
@@ -115,28 +116,44 @@ func idsOf[T any](all map[string]T, so func(T) bool) any {
 	return postgres.Array(ids)
 }
 
-// reserve takes the requests for leaseFor and counts the attempts. One that has failed is taken up again
-// only when its message was moved back.
+// reserve takes the requests for leaseFor, counts the attempts, and says whom they are for: asked by itself,
+// that would take each message a round trip more. One that has failed is taken up again only when its
+// message was moved back.
 func (s store) reserve(ctx context.Context, all map[string]request) (map[string]reservation, error) {
 	asked, err := rowsOf(all)
 	if err != nil {
 		return nil, err
 	}
-	var taken []row
-	if err := s.db.Select(ctx, &taken, withRows+`
-		INSERT INTO push.deliveries AS d (request_id, user_id, template_code, status, attempts, correlation_id, lease_until)
-		SELECT request_id, user_id, template_code, status, attempts, correlation_id, now() + make_interval(secs => $2)
-		FROM rows ORDER BY request_id
-		ON CONFLICT (request_id) DO UPDATE
-		SET status = 'sending', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
-		WHERE d.user_id = EXCLUDED.user_id AND (d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now())
-		   OR (d.status = 'failed' AND d.request_id = ANY ($3)))
-		RETURNING request_id, attempts`, asked, leaseFor.Seconds(), idsOf(all, func(r request) bool { return r.movedBack })); err != nil {
+	var taken []struct {
+		RequestID string `db:"request_id"`
+		Attempts  int    `db:"attempts"`
+		Known     bool   `db:"known"`
+		recipient
+	}
+	if err := s.db.Select(ctx, &taken, withRows+`,
+		taken AS (
+			INSERT INTO push.deliveries AS d (request_id, user_id, template_code, status, attempts, correlation_id, lease_until)
+			SELECT request_id, user_id, template_code, status, attempts, correlation_id, now() + make_interval(secs => $2)
+			FROM rows ORDER BY request_id
+			ON CONFLICT (request_id) DO UPDATE
+			SET status = 'sending', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
+			WHERE d.user_id = EXCLUDED.user_id AND (d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now())
+			   OR (d.status = 'failed' AND d.request_id = ANY ($3)))
+			RETURNING request_id, user_id, attempts)
+		SELECT request_id, attempts, known IS NOT NULL AS known, push_token, coalesce(push_allowed, false) AS push_allowed,
+		       coalesce(is_active, false) AS is_active
+		FROM taken LEFT JOIN LATERAL (
+			SELECT true AS known, push_token, push_allowed, is_active FROM push.recipients WHERE user_id = taken.user_id::uuid LIMIT 1
+		) AS of ON true`, asked, leaseFor.Seconds(), idsOf(all, func(r request) bool { return r.movedBack })); err != nil {
 		return nil, err
 	}
 	answers := make(map[string]reservation, len(all))
 	for _, r := range taken {
-		answers[r.RequestID] = reservation{reserved, r.Attempts}
+		answer := reservation{state: reserved, attempts: r.Attempts}
+		if r.Known {
+			answer.to = &r.recipient
+		}
+		answers[r.RequestID] = answer
 	}
 	if len(taken) < len(all) {
 		s.lookUp(ctx, all, answers)
