@@ -109,7 +109,7 @@ func postgresCommands(i *Instance) []command {
 	settings := []string{
 		"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(i.port("server")), "unix_socket_directories=",
 		"max_connections=300", "timezone=UTC", "log_timezone=UTC", "logging_collector=off",
-		"shared_buffers=1GB",        // the tables of a million users; taken only as it is used
+		"shared_buffers=" + strconv.Itoa(sharedBuffers()) + "MB",
 		"track_commit_timestamp=on", // the benchmark asks when a change was committed
 	}
 	if i.rec.Fast {
@@ -144,4 +144,19 @@ func checkPostgres(ctx context.Context, url string) error {
 	}
 	defer db.Close()
 	return db.PingContext(ctx)
+}
+
+// sharedBuffers is a quarter of the machine's memory, as PostgreSQL's manual advises (19.4.1), in MiB: 2 GiB at the
+// most, which hold the tables of a million users. It is taken only as it is used.
+func sharedBuffers() int {
+	const least, most = 128, 2048
+	memory, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return least // another system than Linux
+	}
+	var total int // kB
+	if _, err := fmt.Sscanf(string(memory), "MemTotal: %d kB", &total); err != nil {
+		return least
+	}
+	return min(max(total/1024/4, least), most)
 }
