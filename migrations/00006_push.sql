@@ -1,4 +1,5 @@
--- Whom push messages may reach, and what became of each message.
+-- Whom push messages may reach, and what became of each message. The version of a recipient was that of its copy in
+-- Redis; there are none any more, and nothing reads it.
 
 -- +goose Up
 CREATE SCHEMA push;

@@ -233,3 +233,62 @@ func TestReservationSaysWhomItIsFor(t *testing.T) {
 		require.Equal(t, is[asked[id].UserID], answer.to, id)
 	}
 }
+
+// TestRecipientIsReadAfterTheReservation however long it had to wait for a row: what changed meanwhile counts.
+func TestRecipientIsReadAfterTheReservation(t *testing.T) {
+	t.Parallel()
+	m := newInstance(t, servertest.Database(t, migrations.Files))
+	user := uuid.NewString()
+	_, err := m.db.Exec(t.Context(), `INSERT INTO push.recipients (user_id, push_allowed) VALUES ($1, true)`, user)
+	require.NoError(t, err)
+	_, err = m.ask(t.Context(), "locked", user)
+	require.NoError(t, err)
+	var answers map[string]reservation
+	var waiting errgroup.Group
+	require.NoError(t, m.db.InTx(t.Context(), func(locked context.Context) error {
+		_, err := m.db.Exec(locked, `SELECT FROM push.deliveries WHERE request_id = $1 FOR UPDATE`, "locked")
+		require.NoError(t, err)
+		waiting.Go(func() (err error) {
+			answers, err = m.store.reserve(t.Context(), map[string]request{
+				"locked": {pushMessage: pushMessage{RequestID: "locked", UserID: user}},
+				"new":    {pushMessage: pushMessage{RequestID: "new", UserID: user}},
+			})
+			return err
+		})
+		servertest.Eventually(t, func() bool {
+			var waits bool
+			require.NoError(t, m.db.Get(t.Context(), &waits, `
+				SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`))
+			return waits
+		}, "the batch waits for the row")
+		_, err = m.db.Exec(t.Context(), `UPDATE push.recipients SET is_active = false WHERE user_id = $1`, user)
+		return err
+	}))
+	require.NoError(t, waiting.Wait())
+	require.Equal(t, map[string]reservation{
+		"new": {state: reserved, attempts: 1, to: &recipient{PushAllowed: true}}, // what is not there is busy
+	}, answers)
+}
+
+func TestRequestWhoseRecipientCannotBeReadIsGivenBack(t *testing.T) {
+	t.Parallel()
+	m := newInstance(t, servertest.Database(t, migrations.Files))
+	user := uuid.NewString()
+	_, err := m.db.Exec(t.Context(), `INSERT INTO push.recipients (user_id, push_allowed) VALUES ($1, true)`, user)
+	require.NoError(t, err)
+	message := messaging.Delivery{Attempt: 1, Body: fmt.Appendf(nil, `{"request_id":"r","user_id":%q,"template_code":"welcome_notification"}`, user)}
+	status := func() (status string) {
+		require.NoError(t, m.db.Get(t.Context(), &status, `SELECT status FROM push.deliveries WHERE request_id = 'r'`))
+		return status
+	}
+
+	_, err = m.db.Exec(t.Context(), `ALTER TABLE push.recipients RENAME TO recipients_away`)
+	require.NoError(t, err)
+	require.ErrorContains(t, m.Handle(t.Context(), message), "look up the recipients")
+	require.Equal(t, "retrying", status(), "and not reserved until its lease ends")
+
+	_, err = m.db.Exec(t.Context(), `ALTER TABLE push.recipients_away RENAME TO recipients`)
+	require.NoError(t, err)
+	require.NoError(t, m.Handle(t.Context(), message))
+	require.Equal(t, "skipped", status())
+}

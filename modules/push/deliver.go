@@ -34,7 +34,7 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 		return &messaging.Transient{Cause: errBusy, Blameless: true}
 	}
 	out := outcome{pushMessage: message, attempts: got.attempts, correlationID: correlationID}
-	if err := m.decide(ctx, message, got.to, &out); err != nil {
+	if err := m.decide(ctx, message, got, &out); err != nil {
 		return m.giveBack(ctx, out, err, d.Attempt)
 	}
 	messaging.Free(ctx) // the more outcomes come together, the less each costs
@@ -63,8 +63,12 @@ const requestIDReused = "request_id_reused"
 var errBusy = errors.New("another instance is working on this request")
 
 // decide sends the message, or finds out why it must not be sent.
-func (m *Module) decide(ctx context.Context, message pushMessage, to *recipient, out *outcome) error {
-	if to == nil {
+func (m *Module) decide(ctx context.Context, message pushMessage, got reservation, out *outcome) error {
+	to := got.to
+	switch {
+	case got.unknown != nil:
+		return got.unknown
+	case to == nil:
 		return &messaging.Permanent{Reason: "unknown_user", Detail: "there is no user " + message.UserID}
 	}
 	if reason := to.unreachable(); reason != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"user-service/platform/postgres"
@@ -49,6 +50,7 @@ type reservation struct {
 	state    state
 	attempts int        // this one included
 	to       *recipient // nil: there is no such user
+	unknown  error      // why it is not known whom it is for
 }
 
 type state int
@@ -116,9 +118,8 @@ func idsOf[T any](all map[string]T, so func(T) bool) any {
 	return postgres.Array(ids)
 }
 
-// reserve takes the requests for leaseFor, counts the attempts, and says whom they are for: asked by itself,
-// that would take each message a round trip more. One that has failed is taken up again only when its
-// message was moved back.
+// reserve takes the requests for leaseFor and counts the attempts. One that has failed is taken up again
+// only when its message was moved back.
 func (s store) reserve(ctx context.Context, all map[string]request) (map[string]reservation, error) {
 	asked, err := rowsOf(all)
 	if err != nil {
@@ -127,38 +128,54 @@ func (s store) reserve(ctx context.Context, all map[string]request) (map[string]
 	var taken []struct {
 		RequestID string `db:"request_id"`
 		Attempts  int    `db:"attempts"`
-		Known     bool   `db:"known"`
-		recipient
 	}
-	if err := s.db.Select(ctx, &taken, withRows+`,
-		taken AS (
-			INSERT INTO push.deliveries AS d (request_id, user_id, template_code, status, attempts, correlation_id, lease_until)
-			SELECT request_id, user_id, template_code, status, attempts, correlation_id, now() + make_interval(secs => $2)
-			FROM rows ORDER BY request_id
-			ON CONFLICT (request_id) DO UPDATE
-			SET status = 'sending', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
-			WHERE d.user_id = EXCLUDED.user_id AND (d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now())
-			   OR (d.status = 'failed' AND d.request_id = ANY ($3)))
-			RETURNING request_id, user_id, attempts)
-		SELECT request_id, attempts, known IS NOT NULL AS known, push_token, coalesce(push_allowed, false) AS push_allowed,
-		       coalesce(is_active, false) AS is_active
-		FROM taken LEFT JOIN LATERAL (
-			SELECT true AS known, push_token, push_allowed, is_active FROM push.recipients WHERE user_id = taken.user_id::uuid LIMIT 1
-		) AS of ON true`, asked, leaseFor.Seconds(), idsOf(all, func(r request) bool { return r.movedBack })); err != nil {
+	if err := s.db.Select(ctx, &taken, withRows+`
+		INSERT INTO push.deliveries AS d (request_id, user_id, template_code, status, attempts, correlation_id, lease_until)
+		SELECT request_id, user_id, template_code, status, attempts, correlation_id, now() + make_interval(secs => $2)
+		FROM rows ORDER BY request_id
+		ON CONFLICT (request_id) DO UPDATE
+		SET status = 'sending', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
+		WHERE d.user_id = EXCLUDED.user_id AND (d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now())
+		   OR (d.status = 'failed' AND d.request_id = ANY ($3)))
+		RETURNING request_id, attempts`, asked, leaseFor.Seconds(), idsOf(all, func(r request) bool { return r.movedBack })); err != nil {
 		return nil, err
 	}
-	answers := make(map[string]reservation, len(all))
+	answers, users := make(map[string]reservation, len(all)), make([]string, 0, len(taken))
 	for _, r := range taken {
-		answer := reservation{state: reserved, attempts: r.Attempts}
-		if r.Known {
-			answer.to = &r.recipient
-		}
-		answers[r.RequestID] = answer
+		answers[r.RequestID] = reservation{state: reserved, attempts: r.Attempts}
+		users = append(users, all[r.RequestID].UserID)
 	}
 	if len(taken) < len(all) {
 		s.lookUp(ctx, all, answers)
 	}
+	recipients, unknown := s.recipients(ctx, users) // not before: the reservation may have had to wait
+	for _, r := range taken {
+		answer := answers[r.RequestID]
+		answer.to, answer.unknown = recipients[all[r.RequestID].UserID], unknown
+		answers[r.RequestID] = answer
+	}
 	return answers, nil
+}
+
+// recipients are those of these users whom it knows.
+func (s store) recipients(ctx context.Context, users []string) (map[string]*recipient, error) {
+	if len(users) == 0 {
+		return nil, nil
+	}
+	var found []struct {
+		UserID string `db:"user_id"`
+		recipient
+	}
+	if err := s.db.Select(ctx, &found, `
+		SELECT user_id, push_token, push_allowed, is_active FROM push.recipients WHERE user_id = ANY ($1::uuid[])`,
+		postgres.Array(users)); err != nil {
+		return nil, fmt.Errorf("look up the recipients: %w", err)
+	}
+	recipients := make(map[string]*recipient, len(found))
+	for n := range found {
+		recipients[found[n].UserID] = &found[n].recipient
+	}
+	return recipients, nil
 }
 
 // lookUp finds out who of those that got nothing has an outcome. Where that fails they are busy and ask

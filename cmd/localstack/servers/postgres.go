@@ -146,17 +146,20 @@ func checkPostgres(ctx context.Context, url string) error {
 	return db.PingContext(ctx)
 }
 
-// sharedBuffers is a quarter of the machine's memory, as PostgreSQL's manual advises (19.4.1), in MiB: 2 GiB at the
+// sharedBuffers is a quarter of the memory there is, as PostgreSQL's manual advises (19.4.1), in MiB: 2 GiB at the
 // most, which hold the tables of a million users. It is taken only as it is used.
 func sharedBuffers() int {
-	const least, most = 128, 2048
-	memory, err := os.ReadFile("/proc/meminfo")
+	const least, elsewhere, most = 128, 1024, 2048
+	machine, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
-		return least // another system than Linux
+		return elsewhere // not Linux
 	}
-	var total int // kB
-	if _, err := fmt.Sscanf(string(memory), "MemTotal: %d kB", &total); err != nil {
-		return least
+	var kB, limit int
+	_, _ = fmt.Sscanf(string(machine), "MemTotal: %d kB", &kB)
+	memory := kB / 1024
+	container, _ := os.ReadFile("/sys/fs/cgroup/memory.max") // "max" where there is no limit
+	if _, err := fmt.Sscan(string(container), &limit); err == nil {
+		memory = min(memory, limit/1024/1024)
 	}
-	return min(max(total/1024/4, least), most)
+	return min(max(memory/4, least), most)
 }
