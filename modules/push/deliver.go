@@ -66,8 +66,8 @@ var errBusy = errors.New("another instance is working on this request")
 func (m *Module) decide(ctx context.Context, message pushMessage, got reservation, out *outcome) error {
 	to := got.to
 	switch {
-	case got.unknown != nil:
-		return got.unknown
+	case got.recipientErr != nil:
+		return got.recipientErr
 	case to == nil:
 		return &messaging.Permanent{Reason: "unknown_user", Detail: "there is no user " + message.UserID}
 	}

@@ -7,8 +7,9 @@ import (
 
 const jsonSpace = " \t\r\n" // RFC 8259 section 2
 
-// membersOf gives the members of a JSON object, in UTF-8, as they stand in it; none of null; of several with one name
-// the last.
+// membersOf gives the members of a JSON object as they stand in it: none of null, and of several with one name the
+// last. The object must be UTF-8.
+//
 // encoding/json goes through them by reflection and copies each: that takes several times as long, which shows where
 // thousands of messages come in a second.
 func membersOf(object []byte) (members map[string]json.RawMessage, err error) {

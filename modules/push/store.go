@@ -50,7 +50,8 @@ type reservation struct {
 	state    state
 	attempts int        // this one included
 	to       *recipient // nil: there is no such user
-	unknown  error      // why it is not known whom it is for
+
+	recipientErr error // of reading whom it is for: the request is reserved nonetheless
 }
 
 type state int
@@ -140,19 +141,17 @@ func (s store) reserve(ctx context.Context, all map[string]request) (map[string]
 		RETURNING request_id, attempts`, asked, leaseFor.Seconds(), idsOf(all, func(r request) bool { return r.movedBack })); err != nil {
 		return nil, err
 	}
-	answers, users := make(map[string]reservation, len(all)), make([]string, 0, len(taken))
-	for _, r := range taken {
-		answers[r.RequestID] = reservation{state: reserved, attempts: r.Attempts}
-		users = append(users, all[r.RequestID].UserID)
+	users := make([]string, len(taken))
+	for n, r := range taken {
+		users[n] = all[r.RequestID].UserID
+	}
+	recipients, err := s.recipients(ctx, users) // not before: the reservation may have had to wait
+	answers := make(map[string]reservation, len(all))
+	for n, r := range taken {
+		answers[r.RequestID] = reservation{state: reserved, attempts: r.Attempts, to: recipients[users[n]], recipientErr: err}
 	}
 	if len(taken) < len(all) {
 		s.lookUp(ctx, all, answers)
-	}
-	recipients, unknown := s.recipients(ctx, users) // not before: the reservation may have had to wait
-	for _, r := range taken {
-		answer := answers[r.RequestID]
-		answer.to, answer.unknown = recipients[all[r.RequestID].UserID], unknown
-		answers[r.RequestID] = answer
 	}
 	return answers, nil
 }
