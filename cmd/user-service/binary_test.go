@@ -176,7 +176,7 @@ func TestKilledServiceLosesNoMessageAndNoEvent(t *testing.T) {
 	s.run(t)
 	sent := func() map[string]int {
 		outcomes := map[string]int{}
-		for _, e := range listening.of(k.id(), "push.sent") {
+		for _, e := range distinct(listening.of(k.id(), "push.sent")) {
 			outcomes[e.Data["request_id"].(string)]++
 		}
 		return outcomes
@@ -187,11 +187,7 @@ func TestKilledServiceLosesNoMessageAndNoEvent(t *testing.T) {
 		require.Equal(t, 1, outcomes, "one outcome of each")
 		require.LessOrEqual(t, len(s.provider.received(id)), 2, "sent again once at the most")
 	}
-	updates := func() []event { return listening.of(k.id(), "user.profile_updated") }
-	servertest.Eventually(t, func() bool { return len(updates()) > 0 }, "the event of the last change")
-	for _, update := range updates() { // the relay may have died between the confirm and its commit: then it comes again
-		require.Equal(t, updates()[0].ID, update.ID)
-	}
+	servertest.Eventually(t, func() bool { return len(distinct(listening.of(k.id(), "user.profile_updated"))) == 1 }, "the event of the last change")
 	require.Zero(t, b.length("failed.queue"))
 }
 

@@ -430,6 +430,17 @@ func (e *events) of(subject string, types ...string) []event {
 	return found
 }
 
+// distinct leaves out what came again, as every consumer must: a relay that does not hear of a confirm,
+// or dies before its commit, publishes its batch a second time.
+func distinct(all []event) []event {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(all, func(one event) bool {
+		again := seen[one.ID]
+		seen[one.ID] = true
+		return again
+	})
+}
+
 // dead takes the next message of failed.queue.
 func (b *broker) dead() amqp.Delivery {
 	b.t.Helper()
