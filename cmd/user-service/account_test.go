@@ -18,7 +18,6 @@ import (
 func TestFiftyUsersReadTheirOwnWrites(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
-	s.connections = 2 * testConnections // they are many, and none may wait for a connection until it is refused
 	instances := [2]*instance{s.start(t), s.start(t)}
 	var users sync.WaitGroup
 	for n := range 50 {

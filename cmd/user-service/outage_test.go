@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -221,4 +222,38 @@ func TestSilentDatabaseIsAnOutageToo(t *testing.T) {
 	servertest.Eventually(t, func() bool {
 		return i.call("PATCH", "/api/v1/users/preferences/", k.AccessToken, map[string]any{"email": false}).Status == 200
 	}, "it goes on when the database is back")
+}
+
+// TestReadsGoOnWhileAllConnectionsWait has a lock hold whoever signs in, until the pool is empty.
+func TestReadsGoOnWhileAllConnectionsWait(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i, db := s.start(t), s.open(t)
+	k := i.register()
+	read := func() { require.Equal(t, 200, i.call("GET", "/api/v1/users/profile/", k.AccessToken, nil).Status) }
+	servertest.Eventually(t, func() bool {
+		read()
+		hits, _ := i.scrape().sum("cache_reads_total", `result="hit"`)
+		return hits > 0
+	}, "the cache is in use")
+	var all sync.WaitGroup
+	require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error {
+		_, err := db.Exec(ctx, `LOCK TABLE auth.sessions IN EXCLUSIVE MODE`)
+		require.NoError(t, err)
+		for range 2 * testConnections {
+			all.Go(func() {
+				i.call("POST", "/api/v1/auth/login/", "", map[string]any{"email": k.User["email"], "password": goodPassword})
+			})
+		}
+		taken := func() bool { return i.app.db.Pool().Stats().InUse == testConnections }
+		servertest.Eventually(t, taken, "who signs in has all connections")
+		since := time.Now()
+		servertest.Eventually(t, func() bool {
+			read()
+			return time.Since(since) > 4*time.Second // longer than what is known of revocations, and of the cache, is believed
+		}, "reads go on")
+		require.True(t, taken(), "no read has waited until those who sign in gave up")
+		return nil
+	}))
+	all.Wait()
 }
