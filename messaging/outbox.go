@@ -146,7 +146,7 @@ func (outboxSchema) InsertQuery(topic string, messages message.Messages) (wsql.Q
 		}
 	}
 	told, err := json.Marshal(rows)
-	return wsql.Query{Query: insertEvents, Args: []any{string(told)}}, err
+	return wsql.Query{Query: insertEvents, Args: []any{told}}, err
 }
 
 func insertOne(statement, topic string, msg *message.Message) wsql.Query {

@@ -82,7 +82,7 @@ func (s store) change(ctx context.Context, wishes map[string]wish) (before []row
 		changed AS (
 			UPDATE preferences.preferences AS p SET email = email_now, push = push_now, version = p.version + 1, updated_at = now()
 			FROM before AS b WHERE p.user_id = b.user_id AND b.is_active AND (email_now, push_now) <> (b.email, b.push))
-		SELECT user_id, `+columns+` FROM before`, string(encoded))
+		SELECT user_id, `+columns+` FROM before`, encoded)
 	return before, err
 }
 

@@ -110,7 +110,7 @@ func (s store) setChannels(ctx context.Context, all []*events.PreferencesChanged
 			SELECT of.id AS of, told.email AS email_now, told.push AS push_now
 			FROM told, LATERAL (SELECT id FROM profile.users WHERE id = told.user_id FOR UPDATE) AS of)
 		UPDATE profile.users SET email_allowed = email_now, push_allowed = push_now, version = version + 1, updated_at = now()
-		FROM locked WHERE id = of RETURNING `+columns, string(told))
+		FROM locked WHERE id = of RETURNING `+columns, told)
 	if err == nil && len(users) < len(all) {
 		err = postgres.ErrNoRows
 	}

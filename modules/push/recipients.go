@@ -87,5 +87,5 @@ func (m *Module) preferencesChanged(ctx context.Context, all []*events.Preferenc
 		locked AS MATERIALIZED (
 			SELECT of.user_id AS of, told.push AS push_now
 			FROM told, LATERAL (SELECT user_id FROM push.recipients WHERE user_id = told.user_id FOR UPDATE) AS of)
-		UPDATE push.recipients SET push_allowed = push_now FROM locked WHERE user_id = of`, string(told))
+		UPDATE push.recipients SET push_allowed = push_now FROM locked WHERE user_id = of`, told)
 }

@@ -99,13 +99,12 @@ const withRows = `
 		request_id text, user_id text, template_code text, status text, reason text, provider text, provider_message_id text,
 		attempts integer, correlation_id text))`
 
-func rowsOf[T interface{ row() row }](all map[string]T) (string, error) {
+func rowsOf[T interface{ row() row }](all map[string]T) ([]byte, error) {
 	made := make([]row, 0, len(all))
 	for _, one := range all {
 		made = append(made, one.row())
 	}
-	encoded, err := json.Marshal(made)
-	return string(encoded), err
+	return json.Marshal(made)
 }
 
 // idsOf are the ids of those that are so: what a row of the table has no column for.
