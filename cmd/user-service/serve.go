@@ -24,9 +24,9 @@ func (consumeCommand) Run(ctx context.Context) error {
 	return serveCommand{Only: "consumer"}.Run(ctx)
 }
 
-// heapFloor is memory that is never touched, so that it takes none of the machine's. To the garbage collector it is a
-// part of the heap, which it lets triple: what the service itself keeps are 4 MiB, and it would be gone through ten
-// times a second. A higher GOGC would do the same, and multiply what a million revocations take as well.
+// heapFloor is memory that nobody touches, so that it takes none of the machine's. The garbage collector counts it as in
+// use, and lets garbage gather in proportion: of the 4 MiB that the service keeps alone it would make the round ten times
+// a second. A higher GOGC would do the same, and multiply what a million revocations take as well.
 const heapFloor = 4 << 20 // bytes
 
 // databaseConnections of a process: it keeps two cores of PostgreSQL busy with fewer.
