@@ -41,8 +41,6 @@ const (
 	flushWithin  = 2 * time.Second  // for the last spans, after that
 	databaseWait = 20 * time.Second // for a database that starts together with the service
 
-	watchConnections = 2
-
 	mailsAtOnce    = 8 // connections to the mail server: many servers take few from one client
 	statusesAtOnce = 8
 )
@@ -69,7 +67,6 @@ type app struct {
 type core struct {
 	config      config
 	db          *postgres.DB
-	watchDB     *postgres.DB // connections that no work takes: what they look at decides on each request
 	cache       *cache.Cache
 	topology    messaging.Topology
 	publish     *messaging.Connection // connected by run
@@ -88,14 +85,11 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 	if k.db, err = postgres.Open(c.DatabaseURL, connections); err != nil {
 		return nil, err
 	}
-	if k.watchDB, err = postgres.Open(c.DatabaseURL, watchConnections); err != nil {
-		return nil, err
-	}
 	redis, err := cache.Dial(c.RedisURL)
 	if err != nil {
 		return nil, fmt.Errorf("settings of Redis: %w", err)
 	}
-	k.cache = cache.New(redis, k.watchDB, c.CacheTTL, log)
+	k.cache = cache.New(redis, k.db, c.CacheTTL, log)
 	if c.RateLimit {
 		k.limiter = ratelimit.New(redis, c.SecretKey, c.databaseName(), log)
 	}
@@ -104,7 +98,7 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 		return nil, err
 	}
 
-	k.auth = auth.New(k.db, k.watchDB, k.bus, k.limiter, auth.Settings{
+	k.auth = auth.New(k.db, k.bus, k.limiter, auth.Settings{
 		SecretKey: c.SecretKey, SigningKeys: c.SigningKeys, HashCost: c.HashCost, HashCommand: c.HashCommand,
 		AccessLifetime: c.AccessLifetime, RefreshLifetime: c.RefreshLifetime, PublicURL: c.PublicURL,
 	}, log)
@@ -121,8 +115,6 @@ func newCore(c config, connections int, log *slog.Logger) (_ *core, err error) {
 	}
 	return k, nil
 }
-
-func (k *core) close() error { return errors.Join(k.watchDB.Close(), k.db.Close()) }
 
 func (c config) topology() messaging.Topology {
 	return messaging.Topology{
@@ -161,7 +153,7 @@ func newApp(ctx context.Context, c config, connections int, parts roles, log *sl
 	}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.registry.MustRegister(collectors.NewDBStatsCollector(a.db.Pool(), "user_service"), a.cache.Collector())
-	a.registry.MustRegister(collectors.NewDBStatsCollector(a.watchDB.Pool(), "user_service_watch"))
+	a.registry.MustRegister(collectors.NewDBStatsCollector(a.db.Spare().Pool(), "user_service_spare"))
 	a.registry.MustRegister(collectors.NewDBStatsCollector(a.relayDB.Pool(), "user_service_relay"))
 	a.registry.MustRegister(slices.Concat(a.auth.Collectors(), a.push.Collectors(), a.outbox.Collectors())...)
 	if c.Tracing {
@@ -203,7 +195,7 @@ func (a *app) prepareDatabase(ctx context.Context) error {
 		}
 	}
 	var err error
-	if a.migrator, err = a.db.NewMigrator(migrations.Files); err != nil {
+	if a.migrator, err = a.db.Spare().NewMigrator(migrations.Files); err != nil { // who asks for readiness asks it
 		return err
 	}
 	if a.config.MigrateOnStart {
@@ -269,7 +261,7 @@ func (a *app) run(ctx context.Context) error {
 	}
 	err := front.Wait()
 	stopBase()
-	err = errors.Join(err, base.Wait(), a.relayDB.Close(), a.core.close())
+	err = errors.Join(err, base.Wait(), a.relayDB.Close(), a.db.Close())
 	a.flush(ctx)
 	return err
 }

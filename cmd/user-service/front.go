@@ -33,7 +33,7 @@ func (a *app) guarded() http.Handler {
 // overall is what stands behind the service. Without the cache or the broker it goes on.
 func (a *app) overall() []web.Check {
 	return []web.Check{
-		{Name: "database", Required: true, Probe: a.watchDB.Ping},
+		{Name: "database", Required: true, Probe: a.db.Spare().Ping},
 		{Name: "cache", Probe: a.cache.Ping},
 		{Name: "broker", Probe: a.publish.Up},
 	}
@@ -43,7 +43,7 @@ func (a *app) overall() []web.Check {
 // broker: its consumers catch up.
 func (a *app) ready() []web.Check {
 	checks := []web.Check{
-		{Name: "database", Required: true, Probe: a.watchDB.Ping},
+		{Name: "database", Required: true, Probe: a.db.Spare().Ping},
 		{Name: "migrations", Required: true, Probe: func(ctx context.Context) error { return upToDate(ctx, a.migrator) }},
 	}
 	if a.roles.consumer && !a.roles.api {

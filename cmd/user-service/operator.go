@@ -23,7 +23,7 @@ func withModules(ctx context.Context, fn func(*core) error) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = k.close() }()
+	defer func() { _ = k.db.Close() }()
 	migrator, err := k.db.NewMigrator(migrations.Files)
 	if err != nil {
 		return err

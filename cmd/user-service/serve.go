@@ -27,7 +27,7 @@ func (consumeCommand) Run(ctx context.Context) error {
 // heapFloor is memory that nobody touches, so that it takes none of the machine's. The garbage collector counts it as in
 // use, and lets garbage gather in proportion: of the 4 MiB that the service keeps alone it would make the round ten times
 // a second. A higher GOGC would do the same, and multiply what a million revocations take as well.
-const heapFloor = 4 << 20 // bytes
+const heapFloor = 3 << 20 // bytes
 
 // databaseConnections of a process: it keeps two cores of PostgreSQL busy with fewer.
 const databaseConnections = 20

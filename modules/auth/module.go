@@ -66,9 +66,8 @@ type Module struct {
 	log         *slog.Logger
 }
 
-// New wires the module. Run keeps it up to date, over watch: connections which are free when all those of db
-// are taken, so that who may come in is known still.
-func New(db, watch *postgres.DB, bus *messaging.Bus, limiter *ratelimit.Limiter, settings Settings, log *slog.Logger) *Module {
+// New wires the module. Run keeps it up to date.
+func New(db *postgres.DB, bus *messaging.Bus, limiter *ratelimit.Limiter, settings Settings, log *slog.Logger) *Module {
 	log = log.With("logger", "auth")
 	if settings.HashCost == (Cost{}) {
 		settings.HashCost = DefaultCost
@@ -78,7 +77,7 @@ func New(db, watch *postgres.DB, bus *messaging.Bus, limiter *ratelimit.Limiter,
 		db: db, bus: bus, limiter: limiter, store: store{db}, passwords: newPasswords(settings.HashCost, settings.HashCommand, log), settings: settings,
 		decoys:      &decoys{db: db, secret: settings.SecretKey, cost: settings.HashCost},
 		tokens:      tokens,
-		revocations: newRevocations(watch, tokens.clock), serviceKeys: newServiceKeys(watch), wishes: make(bell, 1), log: log,
+		revocations: newRevocations(db, tokens.clock), serviceKeys: newServiceKeys(db), wishes: make(bell, 1), log: log,
 	}
 }
 

@@ -139,12 +139,12 @@ func (r *revocations) read(ctx context.Context) error {
 		Horizon string    `db:"horizon"`
 		Shown   time.Time `db:"shown"`
 	}
-	if err := r.db.Get(ctx, &now, `SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS horizon, clock_timestamp() AS shown`); err != nil {
+	if err := r.db.Spare().Get(ctx, &now, `SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS horizon, clock_timestamp() AS shown`); err != nil {
 		return err
 	}
 	r.clock.set(now.Shown, asked)
 	var rows []revocation
-	err := r.db.Select(ctx, &rows, `
+	err := r.db.Spare().Select(ctx, &rows, `
 		SELECT session_id, account_id, revoked_at, expires_at FROM auth.revocations WHERE xid >= $1::xid8 AND expires_at > now()`, r.horizon)
 	if err != nil {
 		return err

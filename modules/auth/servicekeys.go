@@ -125,7 +125,7 @@ func (k *serviceKeys) load(ctx context.Context) error {
 		Hash []byte `db:"hash"`
 		Name string `db:"name"`
 	}
-	if err := k.db.Select(ctx, &rows, `SELECT id, hash, name FROM auth.service_keys WHERE revoked_at IS NULL`); err != nil {
+	if err := k.db.Spare().Select(ctx, &rows, `SELECT id, hash, name FROM auth.service_keys WHERE revoked_at IS NULL`); err != nil {
 		return err
 	}
 	keys := make(map[[sha256.Size]byte]usedKey, len(rows))

@@ -80,7 +80,7 @@ func (ns namespace) follow(prefix string) namespace {
 // prefix names the keys in use: the database, the epoch, and the Redis servers with their contents.
 func (c *Cache) prefix(ctx context.Context) (string, error) {
 	var place struct{ Database, Epoch int64 }
-	if err := c.db.Get(ctx, &place, `
+	if err := c.db.Spare().Get(ctx, &place, `
 		SELECT epoch, (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database
 		FROM cache.epoch`); err != nil {
 		return "", fmt.Errorf("read the cache epoch: %w", err)

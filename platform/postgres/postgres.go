@@ -15,7 +15,13 @@ import (
 )
 
 // DB is a pool of connections to one database. It is safe for concurrent use.
-type DB struct{ pool *sqlx.DB }
+type DB struct {
+	pool  *sqlx.DB
+	spare *DB
+}
+
+// spareConnections are enough for some short reads a second, one of which hangs.
+const spareConnections = 2
 
 // sessionSettings bound what one statement or a forgotten transaction can hold up, in milliseconds.
 var sessionSettings = map[string]string{
@@ -55,14 +61,27 @@ func Open(dsn string, conns int, further ...map[string]string) (*DB, error) {
 		return nil, fmt.Errorf("database settings: %w", err)
 	}
 	pqConnector.Dialer(new(dialer))
-	pool := sqlx.NewDb(sql.OpenDB(connector{pqConnector}), "postgres")
-	pool.SetMaxOpenConns(conns)
-	pool.SetMaxIdleConns(conns) // a connection closed after each use costs more than the work
-	return &DB{pool: pool}, nil
+	return &DB{open(pqConnector, conns), &DB{pool: open(pqConnector, spareConnections)}}, nil
 }
 
+func open(to *pq.Connector, conns int) *sqlx.DB {
+	pool := sqlx.NewDb(sql.OpenDB(connector{to}), "postgres")
+	pool.SetMaxOpenConns(conns)
+	pool.SetMaxIdleConns(conns) // a connection closed after each use costs more than the work
+	return pool
+}
+
+// Spare is the same database over a few connections that no work takes. It is for what decides on every request, as
+// who was signed out: where that had to wait until others are done, nobody at all would be answered. It has no Spare.
+func (db *DB) Spare() *DB { return db.spare }
+
 // Close ends every connection.
-func (db *DB) Close() error { return db.pool.Close() }
+func (db *DB) Close() error {
+	if db.spare == nil {
+		return db.pool.Close()
+	}
+	return errors.Join(db.spare.Close(), db.pool.Close())
+}
 
 // Ping asks the server for a sign of life.
 func (db *DB) Ping(ctx context.Context) error { return classify(ctx, db.pool.PingContext(ctx)) }
