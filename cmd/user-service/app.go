@@ -195,7 +195,7 @@ func (a *app) prepareDatabase(ctx context.Context) error {
 		}
 	}
 	var err error
-	if a.migrator, err = a.db.Spare().NewMigrator(migrations.Files); err != nil { // who asks for readiness asks it
+	if a.migrator, err = a.db.Spare().NewMigrator(migrations.Files); err != nil { // which readiness asks
 		return err
 	}
 	if a.config.MigrateOnStart {

@@ -111,7 +111,7 @@ func TestOriginalsRefreshTokenBecomesASession(t *testing.T) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	successors := map[string]tokens{}
-	const refreshes = 2 * (testConnections - 1) // each instance keeps a connection for what else it does
+	const refreshes = 2 * (testConnections - 1) // each instance has a connection left for what else it does
 	start := func() {
 		for n := range refreshes {
 			all.Go(func() {

@@ -231,13 +231,19 @@ func TestReadsGoOnWhileAllConnectionsWait(t *testing.T) {
 	s := newStack(t)
 	i, db := s.start(t), s.open(t)
 	k := i.register()
-	read := func() { require.Equal(t, 200, i.call("GET", "/api/v1/users/profile/", k.AccessToken, nil).Status) }
+	key, err := i.app.auth.CreateServiceKey(t.Context(), "gateway")
+	require.NoError(t, err)
+	read := func() {
+		require.Equal(t, 200, i.call("GET", "/api/v1/users/profile/", k.AccessToken, nil).Status)
+		require.Equal(t, 200, i.withKey("GET", "/api/v1/users/"+k.id()+"/preferences/", key).Status)
+	}
 	servertest.Eventually(t, func() bool {
 		read()
 		hits, _ := i.scrape().sum("cache_reads_total", `result="hit"`)
-		return hits > 0
+		return hits >= 2
 	}, "the cache is in use")
 	var all sync.WaitGroup
+	defer all.Wait()
 	var gaveUp atomic.Int32
 	require.NoError(t, db.InTx(t.Context(), func(ctx context.Context) error {
 		_, err := db.Exec(ctx, `LOCK TABLE auth.sessions IN EXCLUSIVE MODE`)
@@ -252,11 +258,12 @@ func TestReadsGoOnWhileAllConnectionsWait(t *testing.T) {
 		since := time.Now()
 		servertest.Eventually(t, func() bool {
 			read()
-			require.Equal(t, 200, i.call("GET", "/health/ready/", "", nil).Status)
+			for _, path := range []string{"/health/", "/health/ready/"} {
+				require.Equal(t, 200, i.call("GET", path, "", nil).Status)
+			}
 			return time.Since(since) > 4*time.Second // longer than what is known of revocations, and of the cache, is believed
 		}, "reads go on")
 		require.Zero(t, gaveUp.Load(), "no read has waited for those who sign in")
 		return nil
 	}))
-	all.Wait()
 }

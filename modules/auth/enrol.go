@@ -120,7 +120,7 @@ func (s store) addAll(ctx context.Context, accounts []NewAccount) (added []strin
 		FROM json_to_recordset($1) AS account (
 			id uuid, email text, hash text, is_active boolean, email_verified boolean, is_staff boolean,
 			created_at timestamptz, updated_at timestamptz)
-		ON CONFLICT DO NOTHING RETURNING id`, string(rows))
+		ON CONFLICT DO NOTHING RETURNING id`, rows)
 	return added, err
 }
 

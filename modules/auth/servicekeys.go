@@ -151,16 +151,16 @@ func (k *serviceKeys) run(ctx context.Context) error {
 	}
 }
 
+// noteUse holds up nobody who is to be judged.
 func (k *serviceKeys) noteUse(ctx context.Context) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.used) == 0 {
+	used := k.takeUsed()
+	if len(used) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	ids, times := make([]string, 0, len(k.used)), make([]time.Time, 0, len(k.used))
-	for id, at := range k.used {
+	ids, times := make([]string, 0, len(used)), make([]time.Time, 0, len(used))
+	for id, at := range used {
 		ids, times = append(ids, id), append(times, at)
 	}
 	_, err := k.db.Exec(ctx, `
@@ -168,8 +168,26 @@ func (k *serviceKeys) noteUse(ctx context.Context) error {
 		FROM unnest($1::uuid[], $2::timestamptz[]) AS u (id, at)
 		WHERE k.id = u.id AND coalesce(k.last_used_at < u.at, true)`,
 		postgres.Array(ids), postgres.Array(times))
-	if err == nil {
-		clear(k.used)
+	if err != nil {
+		k.putBack(used)
 	}
 	return err
+}
+
+func (k *serviceKeys) takeUsed() map[string]time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	used := k.used
+	k.used = map[string]time.Time{}
+	return used
+}
+
+func (k *serviceKeys) putBack(used map[string]time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id, at := range used {
+		if k.used[id].Before(at) {
+			k.used[id] = at
+		}
+	}
 }

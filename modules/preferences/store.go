@@ -40,7 +40,7 @@ func (s store) addAll(ctx context.Context, users []commands.User) error {
 	_, err = s.db.Exec(ctx, `
 		INSERT INTO preferences.preferences (user_id, email, push, is_active, updated_at)
 		SELECT id, (preferences->>'email')::boolean, (preferences->>'push')::boolean, is_active, updated_at
-		FROM json_to_recordset($1) AS u (id uuid, preferences json, is_active boolean, updated_at timestamptz)`, string(rows))
+		FROM json_to_recordset($1) AS u (id uuid, preferences json, is_active boolean, updated_at timestamptz)`, rows)
 	return err
 }
 

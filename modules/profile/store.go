@@ -62,7 +62,7 @@ func (s store) addAll(ctx context.Context, users []commands.User) error {
 		       is_active, is_staff, created_at, updated_at
 		FROM json_to_recordset($1) AS u (
 			id uuid, name text, push_token text, email text, email_verified boolean, preferences json,
-			is_active boolean, is_staff boolean, created_at timestamptz, updated_at timestamptz)`, string(rows))
+			is_active boolean, is_staff boolean, created_at timestamptz, updated_at timestamptz)`, rows)
 	return err
 }
 

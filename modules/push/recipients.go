@@ -46,7 +46,7 @@ func (m *Module) addRecipients(ctx context.Context, c *commands.AddRecipients) e
 	_, err = m.db.Exec(ctx, `
 		INSERT INTO push.recipients (user_id, push_token, push_allowed, is_active)
 		SELECT id, push_token, (preferences->>'push')::boolean, is_active
-		FROM json_to_recordset($1) AS u (id uuid, push_token text, preferences json, is_active boolean)`, string(rows))
+		FROM json_to_recordset($1) AS u (id uuid, push_token text, preferences json, is_active boolean)`, rows)
 	return err
 }
 
