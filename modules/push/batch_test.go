@@ -33,6 +33,14 @@ func newInstance(t testing.TB, database string) *Module {
 	}, silent)
 }
 
+// newRecipient has no device, so that nothing is sent.
+func (m *Module) newRecipient(t *testing.T) (user string) {
+	user = uuid.NewString()
+	_, err := m.db.Exec(t.Context(), `INSERT INTO push.recipients (user_id, push_allowed) VALUES ($1, true)`, user)
+	require.NoError(t, err)
+	return user
+}
+
 func (m *Module) ask(ctx context.Context, id, user string) (reservation, error) {
 	return m.reservations.Do(ctx, id, request{pushMessage: pushMessage{RequestID: id, UserID: user, TemplateCode: "t"}})
 }
@@ -238,10 +246,8 @@ func TestReservationSaysWhomItIsFor(t *testing.T) {
 func TestRecipientIsReadAfterTheReservation(t *testing.T) {
 	t.Parallel()
 	m := newInstance(t, servertest.Database(t, migrations.Files))
-	user := uuid.NewString()
-	_, err := m.db.Exec(t.Context(), `INSERT INTO push.recipients (user_id, push_allowed) VALUES ($1, true)`, user)
-	require.NoError(t, err)
-	_, err = m.ask(t.Context(), "locked", user)
+	user := m.newRecipient(t)
+	_, err := m.ask(t.Context(), "locked", user)
 	require.NoError(t, err)
 	var answers map[string]reservation
 	var waiting errgroup.Group
@@ -273,16 +279,14 @@ func TestRecipientIsReadAfterTheReservation(t *testing.T) {
 func TestRequestWhoseRecipientCannotBeReadIsGivenBack(t *testing.T) {
 	t.Parallel()
 	m := newInstance(t, servertest.Database(t, migrations.Files))
-	user := uuid.NewString()
-	_, err := m.db.Exec(t.Context(), `INSERT INTO push.recipients (user_id, push_allowed) VALUES ($1, true)`, user)
-	require.NoError(t, err)
+	user := m.newRecipient(t)
 	message := messaging.Delivery{Attempt: 1, Body: fmt.Appendf(nil, `{"request_id":"r","user_id":%q,"template_code":"welcome_notification"}`, user)}
 	status := func() (status string) {
 		require.NoError(t, m.db.Get(t.Context(), &status, `SELECT status FROM push.deliveries WHERE request_id = 'r'`))
 		return status
 	}
 
-	_, err = m.db.Exec(t.Context(), `ALTER TABLE push.recipients RENAME TO recipients_away`)
+	_, err := m.db.Exec(t.Context(), `ALTER TABLE push.recipients RENAME TO recipients_away`)
 	require.NoError(t, err)
 	require.ErrorContains(t, m.Handle(t.Context(), message), "look up the recipients")
 	require.Equal(t, "retrying", status(), "and not reserved until its lease ends")

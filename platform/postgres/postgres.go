@@ -20,8 +20,9 @@ type DB struct {
 	spare *DB
 }
 
-// spareConnections are as many as there are kinds of reads over them, so that none waits for another that hangs. Two
-// do not often come at the same time, and only those are open that were needed.
+// spareConnections are one for each kind of read over them, so that none waits for another that hangs: revocations,
+// service keys, the epoch of the cache, and two of readiness. Two do not often come at the same time, and only those
+// are open that were needed.
 const spareConnections = 5
 
 // sessionSettings bound what one statement or a forgotten transaction can hold up, in milliseconds.
@@ -73,7 +74,8 @@ func open(to *pq.Connector, conns int) *sqlx.DB {
 }
 
 // Spare is the same database over a few connections that no work takes. It is for what decides on every request, as
-// who was signed out: where that had to wait until others are done, nobody at all would be answered. Within a transaction it is over that one's connection. It has no Spare.
+// who was signed out: where that had to wait until others are done, nobody at all would be answered. Within a
+// transaction it is over that one's connection. It has no Spare.
 func (db *DB) Spare() *DB { return db.spare }
 
 // Close ends every connection.
