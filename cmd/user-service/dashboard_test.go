@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"user-service/platform/servertest"
 )
 
 const (
@@ -38,7 +40,7 @@ type alerts struct {
 	}
 }
 
-func readDashboard(t *testing.T) (d dashboard) {
+func readDashboard(t testing.TB) (d dashboard) {
 	t.Helper()
 	content, err := os.ReadFile(dashboardFile)
 	require.NoError(t, err)
@@ -46,7 +48,7 @@ func readDashboard(t *testing.T) (d dashboard) {
 	return d
 }
 
-func readAlerts(t *testing.T) (a alerts) {
+func readAlerts(t testing.TB) (a alerts) {
 	t.Helper()
 	content, err := os.ReadFile(alertsFile)
 	require.NoError(t, err)
@@ -54,27 +56,35 @@ func readAlerts(t *testing.T) (a alerts) {
 	return a
 }
 
-// requireExposed holds the expressions of dashboard and alerts against what a running service exposes.
-func requireExposed(t *testing.T, exposed map[string]bool) {
-	t.Helper()
-	exposed["up"] = true // of Prometheus itself
-	check := func(where, expression string) {
+// exposesAllThatIsShown holds the expressions of dashboard and alerts against what a running service exposes. What a
+// scrape leaves out, since its server was slow, is in another.
+func (i *instance) exposesAllThatIsShown() {
+	i.t.Helper()
+	missing := map[string]string{} // by name, where it is used
+	use := func(where, expression string) {
 		names := metricsOf(expression)
-		require.NotEmpty(t, names, where)
+		require.NotEmpty(i.t, names, where)
 		for _, name := range names {
-			require.True(t, exposed[name], "%s: the service exposes no %s", where, name)
+			missing[name] = where
 		}
 	}
-	for _, panel := range readDashboard(t).Panels {
+	for _, panel := range readDashboard(i.t).Panels {
 		for _, target := range panel.Targets {
-			check("panel "+panel.Title, target.Expr)
+			use("panel "+panel.Title, target.Expr)
 		}
 	}
-	for _, group := range readAlerts(t).Groups {
+	for _, group := range readAlerts(i.t).Groups {
 		for _, rule := range group.Rules {
-			check("alert "+rule.Alert, rule.Expr)
+			use("alert "+rule.Alert, rule.Expr)
 		}
 	}
+	delete(missing, "up") // of Prometheus itself
+	servertest.Eventually(i.t, func() bool {
+		for name := range i.scrape().names() {
+			delete(missing, name)
+		}
+		return len(missing) == 0
+	}, "the service exposes %v", missing)
 }
 
 func TestDashboardCanBeImported(t *testing.T) {

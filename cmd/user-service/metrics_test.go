@@ -164,8 +164,7 @@ func TestEveryMetricMovesAndThoseAreAllThatDashboardAndAlertsUse(t *testing.T) {
 	i.reaches(1, "queue_messages_ready", `queue="failed.queue"`)
 	i.reaches(1, "queue_consumers", `queue="push.queue"`)
 
-	exposed := i.scrape().names()
-	requireExposed(t, exposed)
+	i.exposesAllThatIsShown()
 
 	proxy.Cut()
 	require.Equal(t, 200, i.call("PATCH", "/api/v1/users/me/", k.AccessToken, map[string]any{"name": "During the outage"}).Status)
