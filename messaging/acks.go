@@ -9,17 +9,18 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-const (
-	ackWithin   = time.Millisecond // an ack waits for others
-	ackTogether = 16               // so many do not wait for more
-)
+// ackWithin is how long an ack waits for others. Half of the prefetch do not wait for more: the broker would soon have
+// nothing left to hand over.
+const ackWithin = 3 * time.Millisecond
 
 // acks tells the broker of many messages of a channel at once that they are done: an ack for each costs it
 // about as much as to hand the message over. A message that takes long holds up the acks of no other, or it
 // would use up the prefetch.
 type acks struct {
-	channel amqp.Acknowledger
-	log     *slog.Logger
+	channel  amqp.Acknowledger
+	gather   func() (done func() error) // has what is sent meanwhile leave in one packet
+	together int                        // so many do not wait for more
+	log      *slog.Logger
 
 	mu      sync.Mutex
 	inWorks []uint64 // delivery tags, which rise
@@ -27,8 +28,8 @@ type acks struct {
 	timer   *time.Timer
 }
 
-func newAcks(channel amqp.Acknowledger, log *slog.Logger) *acks {
-	a := &acks{channel: channel, log: log}
+func newAcks(channel amqp.Acknowledger, gather func() (done func() error), prefetch int, log *slog.Logger) *acks {
+	a := &acks{channel: channel, gather: gather, together: max(prefetch/2, 1), log: log}
 	a.timer = time.AfterFunc(ackWithin, a.send)
 	return a
 }
@@ -47,10 +48,10 @@ func (a *acks) ack(tag uint64) {
 	a.settle(tag)
 	a.done = append(a.done, tag)
 	switch len(a.done) {
+	case a.together:
+		a.sendAll()
 	case 1:
 		a.timer.Reset(ackWithin)
-	case ackTogether:
-		a.sendAll()
 	}
 }
 
@@ -76,6 +77,7 @@ func (a *acks) send() {
 }
 
 func (a *acks) sendAll() {
+	gathered := a.gather()
 	var last uint64 // of those that have none in the works before them
 	for _, tag := range a.done {
 		if len(a.inWorks) == 0 || tag < a.inWorks[0] {
@@ -88,6 +90,7 @@ func (a *acks) sendAll() {
 		a.check(a.channel.Ack(last, true))
 	}
 	a.done = a.done[:0]
+	a.check(gathered())
 }
 
 func (a *acks) check(err error) {

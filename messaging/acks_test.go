@@ -18,6 +18,7 @@ type channelOf struct {
 	mu      sync.Mutex      // a timer may ack
 	unacked map[uint64]bool // by their tags; whether they are done
 	frames  int
+	packets int
 }
 
 // delivered has messages be unacked, done or not.
@@ -34,6 +35,19 @@ func (c *channelOf) left() (unacked, frames int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.unacked), c.frames
+}
+
+// gather counts what is gathered as one packet.
+func (c *channelOf) gather() (done func() error) {
+	before := c.frames
+	return func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.frames > before {
+			c.packets++
+		}
+		return nil
+	}
 }
 
 func (c *channelOf) settle(tag uint64) {
@@ -71,7 +85,7 @@ func TestAcksAreOfThoseThatAreDone(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		c := &channelOf{t: t, unacked: map[uint64]bool{}}
-		a := newAcks(c, silent)
+		a := newAcks(c, c.gather, rapid.IntRange(1, 20).Draw(t, "prefetch"), silent)
 		tags := make([]uint64, rapid.IntRange(1, 60).Draw(t, "messages"))
 		for n := range tags {
 			tags[n] = uint64(n + 1)
@@ -106,8 +120,8 @@ func TestAcksOfACrowdAreOneAndNoneWaitsLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := &channelOf{t: t, unacked: map[uint64]bool{}}
-		a := newAcks(c, silent)
-		const slow = 1
+		const slow, ackTogether = 1, 16
+		a := newAcks(c, c.gather, 2*ackTogether, silent)
 		for tag := uint64(slow); tag <= ackTogether+2; tag++ {
 			a.taken(tag)
 			c.delivered(tag != slow, tag)
@@ -117,6 +131,7 @@ func TestAcksOfACrowdAreOneAndNoneWaitsLong(t *testing.T) {
 		}
 		unacked, _ := c.left()
 		require.Equal(t, 2, unacked, "one is in the works, and one waits for others")
+		require.Equal(t, 1, c.packets)
 		<-time.After(ackWithin)
 		synctest.Wait()
 		unacked, frames := c.left()
@@ -140,4 +155,15 @@ func TestAcksOfACrowdAreOneAndNoneWaitsLong(t *testing.T) {
 		require.Zero(t, unacked)
 		require.Equal(t, before+1, frames)
 	})
+}
+
+func TestAckDoesNotWaitWhereTheBrokerHandsOverOneAtATime(t *testing.T) {
+	t.Parallel()
+	c := &channelOf{t: t, unacked: map[uint64]bool{}}
+	a := newAcks(c, c.gather, 1, silent)
+	a.taken(1)
+	c.delivered(true, 1)
+	a.ack(1)
+	unacked, _ := c.left()
+	require.Zero(t, unacked)
 }

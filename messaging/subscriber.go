@@ -129,7 +129,7 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 	s.active.Add(1)
 	defer s.active.Add(-1)
 	s.log.Info("consuming", "queue", queue)
-	acks := newAcks(ch, s.log)
+	acks := newAcks(ch, s.conn.gather, s.prefetch, s.log)
 	defer acks.send()
 	var mine sync.WaitGroup
 	for {
@@ -150,8 +150,9 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 		msg := messageOf(d, place)
 		select {
 		case out <- msg:
+			tag := d.DeliveryTag // all of d would be kept as long as the message is handled
 			mine.Go(func() {
-				s.settle(ctx, msg, d.DeliveryTag, acks)
+				s.settle(ctx, msg, tag, acks)
 				place.done()
 			})
 		case <-ctx.Done():
