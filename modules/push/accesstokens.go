@@ -24,6 +24,13 @@ type accessTokens struct {
 	asking singleflight.Group
 }
 
+func newAccessTokens(account ServiceAccount, p poster) *accessTokens {
+	return &accessTokens{account: account, client: &http.Client{
+		Transport: p.transport, Timeout: p.within,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
 // current is *Away where there is no token to be had.
 func (t *accessTokens) current(ctx context.Context) (*oauth2.Token, error) {
 	t.mu.Lock()

@@ -1,12 +1,10 @@
 package push
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,14 +16,14 @@ import (
 // Gateway is a sibling that wants to be told what became of push messages. It learns of them from the
 // push.* events, which left by the outbox, so that none is missed.
 type Gateway struct {
-	url     string
-	client  *http.Client
+	url string
+	poster
 	breaker *breaker
 }
 
 // NewGateway posts to address. attempts is how often it may refuse to take what it is told.
 func NewGateway(address string, concurrency, attempts int, log *slog.Logger) *Gateway {
-	return &Gateway{address, newClient(concurrency, anyHTTP()), newBreaker("status-webhook", attempts, log.With("logger", "push"))}
+	return &Gateway{address, newPoster(concurrency, anyHTTP(), answerWithin), newBreaker("status-webhook", attempts, log.With("logger", "push"))}
 }
 
 // Breaker tells the consumer when the gateway is away.
@@ -66,17 +64,12 @@ func (g *Gateway) Handle(ctx context.Context, d messaging.Delivery) error {
 		return fmt.Errorf("write a status: %w", err)
 	}
 	return asMessage(quickly(ctx, func() error {
-		return g.breaker.try(func() error { return g.post(ctx, body) })
+		return g.breaker.try(func() error { return g.tell(ctx, body) })
 	}))
 }
 
-func (g *Gateway) post(ctx context.Context, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url, bytes.NewReader(body))
-	if err != nil {
-		return &Away{Cause: err}
-	}
-	passOn(ctx, req)
-	a, err := exchange(g.client, req)
+func (g *Gateway) tell(ctx context.Context, body []byte) error {
+	a, err := g.post(ctx, g.url, passOn(ctx), body)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package push
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,9 +16,9 @@ const apnsURL = "https://api.push.apple.com"
 // APNs sends by the Apple Push Notification service, over HTTP/2.
 // https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns
 type APNs struct {
-	url    string // with the path, but for the token
-	topic  string
-	client *http.Client
+	url   string // with the path, but for the token
+	topic string
+	poster
 	tokens *providerTokens
 }
 
@@ -31,7 +30,7 @@ func NewAPNs(key APNsKey, topic, base string) *APNs {
 	}
 	return &APNs{
 		url: strings.TrimSuffix(base, "/") + "/3/device/", topic: topic,
-		client: newClient(1, onlyHTTP2()), // which carries many requests at once
+		poster: newPoster(1, onlyHTTP2(), answerWithin), // which carries many requests at once
 		tokens: &providerTokens{key: key},
 	}
 }
@@ -58,7 +57,7 @@ func (p *APNs) Send(ctx context.Context, n Notification) (string, error) {
 		if err != nil {
 			return "", &Away{Cause: err, Everybody: true, Settings: true}
 		}
-		a, err := p.post(ctx, n, bearer, payload)
+		a, err := p.post(ctx, p.url+url.PathEscape(n.Token), p.header(n, bearer), payload)
 		if err != nil {
 			return "", err
 		}
@@ -70,22 +69,15 @@ func (p *APNs) Send(ctx context.Context, n Notification) (string, error) {
 	}
 }
 
-func (p *APNs) post(ctx context.Context, n Notification, bearer string, payload []byte) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+url.PathEscape(n.Token), bytes.NewReader(payload))
-	if err != nil {
-		return answer{}, &Away{Cause: err}
-	}
+func (p *APNs) header(n Notification, bearer string) http.Header {
 	priority := "5"
 	if n.Priority >= highPriority {
 		priority = "10"
 	}
-	for name, value := range map[string]string{
-		"Authorization": "bearer " + bearer, "Content-Type": "application/json",
-		"apns-topic": p.topic, "apns-push-type": "alert", "apns-priority": priority, "apns-collapse-id": collapseID(n.RequestID),
-	} {
-		req.Header.Set(name, value)
+	return http.Header{
+		"Authorization": {"bearer " + bearer}, "Apns-Topic": {p.topic}, "Apns-Push-Type": {"alert"},
+		"Apns-Priority": {priority}, "Apns-Collapse-Id": {collapseID(n.RequestID)},
 	}
-	return exchange(p.client, req)
 }
 
 // apnsPayload puts the variables beside Apple's own key, as text, as they come by FCM.

@@ -21,7 +21,7 @@ func newAPNs(t *testing.T, apple *servertest.APNs) *APNs {
 	key, err := ParseAPNsKey(content, "KEY1234567", "TEAM123456")
 	require.NoError(t, err)
 	p := NewAPNs(key, "com.example.app", apple.URL)
-	p.client.Timeout = time.Second
+	p.within = time.Second
 	return p
 }
 

@@ -1,7 +1,6 @@
 package push
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,8 +21,8 @@ const (
 // cannot be told not to.
 // https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
 type FCM struct {
-	url    string
-	client *http.Client
+	url string
+	poster
 	tokens *accessTokens
 }
 
@@ -33,10 +32,10 @@ func NewFCM(account ServiceAccount, base string, concurrency int) *FCM {
 	if base == "" {
 		base = fcmURL
 	}
-	client := newClient(concurrency, anyHTTP())
+	poster := newPoster(concurrency, anyHTTP(), answerWithin)
 	return &FCM{
 		url:    strings.TrimSuffix(base, "/") + "/v1/projects/" + account.project + "/messages:send",
-		client: client, tokens: &accessTokens{account: account, client: client},
+		poster: poster, tokens: newAccessTokens(account, poster),
 	}
 }
 
@@ -56,13 +55,7 @@ func (p *FCM) Send(ctx context.Context, n Notification) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(body))
-	if err != nil {
-		return "", &Away{Cause: err}
-	}
-	req.Header.Set("Content-Type", "application/json")
-	token.SetAuthHeader(req)
-	a, err := exchange(p.client, req)
+	a, err := p.post(ctx, p.url, http.Header{"Authorization": {token.Type() + " " + token.AccessToken}}, body)
 	if err != nil {
 		if away, ok := errors.AsType[*Away](err); ok && !away.Soon {
 			away.RetryAfter = fcmRest

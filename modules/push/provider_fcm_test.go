@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +24,7 @@ func newFCM(t *testing.T, google *servertest.FCM) *FCM {
 	account, err := ParseServiceAccount(content)
 	require.NoError(t, err)
 	p := NewFCM(account, google.URL, 4)
-	p.client.Timeout = time.Second
+	p.within, p.tokens.client.Timeout = time.Second, time.Second
 	return p
 }
 
@@ -166,7 +168,22 @@ func TestAllWaitForOneAccessToken(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.Less(t, time.Since(start), 10*p.client.Timeout)
+	require.Less(t, time.Since(start), 10*p.within)
+}
+
+func TestAccessTokenIsNotAskedForElsewhere(t *testing.T) {
+	t.Parallel()
+	google := servertest.NewFCM(t)
+	var asked atomic.Int32
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer elsewhere.Close()
+	moved := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer moved.Close()
+	p := newFCM(t, google)
+	p.tokens.account = mustParse(t, google.Credentials, google.URL, moved.URL)
+	_, err := p.Send(t.Context(), Notification{Token: "ok"})
+	require.ErrorAs(t, err, new(*Away))
+	require.Zero(t, asked.Load(), "what we signed is nobody else's")
 }
 
 // mustParse reads a service account with some text of it replaced.

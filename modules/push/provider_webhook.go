@@ -1,7 +1,6 @@
 package push
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,13 +11,13 @@ import (
 // token; 400, 409, 413, 415 and 422 are for good; anything else is for now, and with 401 and 403 a fault
 // of the settings.
 type WebhookProvider struct {
-	url    string
-	client *http.Client
+	url string
+	poster
 }
 
 // NewWebhookProvider posts to address, and keeps as many connections open as messages are sent at once.
 func NewWebhookProvider(address string, concurrency int) *WebhookProvider {
-	return &WebhookProvider{url: address, client: newClient(concurrency, anyHTTP())}
+	return &WebhookProvider{address, newPoster(concurrency, anyHTTP(), answerWithin)}
 }
 
 // Name implements Provider.
@@ -43,12 +42,7 @@ func (p *WebhookProvider) Send(ctx context.Context, n Notification) (string, err
 	if err != nil {
 		return "", rejected("the notification cannot be written as JSON")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(body))
-	if err != nil {
-		return "", &Away{Cause: err}
-	}
-	passOn(ctx, req)
-	a, err := exchange(p.client, req)
+	a, err := p.post(ctx, p.url, passOn(ctx), body)
 	if err != nil {
 		return "", err
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,10 +69,50 @@ func TestWebhookAnswersAreUnderstood(t *testing.T) {
 	}
 }
 
+func TestWebhookIsToldWhoAsksWhereItsAddressNamesAUser(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		name, password, _ := req.BasicAuth()
+		known := name == "push" && password == "a secret" || req.Header.Get("Authorization") == "Bearer token"
+		if !known || req.Header.Get("Content-Type") != "application/json" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer server.Close()
+	p := NewWebhookProvider(strings.Replace(server.URL, "//", "//push:a%20secret@", 1), 1)
+	_, err := p.Send(t.Context(), Notification{})
+	require.NoError(t, err)
+	a, err := p.post(t.Context(), strings.Replace(p.url, "secret", "wrong", 1), http.Header{"Authorization": {"Bearer token"}}, nil)
+	require.NoError(t, err)
+	require.Equal(t, 200, a.status, "who has a token uses that")
+}
+
+func TestWebhookThatTakesTooLongIsNotAskedAgainAtOnce(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body) // or it would not notice that nobody waits any more
+		<-req.Context().Done()
+	}))
+	defer server.Close()
+	p := NewWebhookProvider(server.URL+"/hidden", 1)
+	p.within = 50 * time.Millisecond
+	_, err := p.Send(t.Context(), Notification{})
+	away, is := errors.AsType[*Away](err)
+	require.True(t, is, "%v", err)
+	require.False(t, away.Soon)
+	require.ErrorContains(t, err, "no answer within 50ms")
+	require.NotContains(t, err.Error(), "hidden")
+}
+
 func TestSilentWebhookIsAway(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
-	_, err := NewWebhookProvider(server.URL, 1).Send(t.Context(), Notification{})
-	require.ErrorAs(t, err, new(*Away))
+	for path, soon := range map[string]bool{"/hidden": true, "/%zzhidden": false} {
+		_, err := NewWebhookProvider(server.URL+path, 1).Send(t.Context(), Notification{})
+		away, is := errors.AsType[*Away](err)
+		require.True(t, is, "%v", err)
+		require.Equal(t, soon, away.Soon)
+		require.NotContains(t, err.Error(), "hidden")
+	}
 }

@@ -1,7 +1,6 @@
 package push
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -25,15 +24,13 @@ const (
 
 // TemplateService has another service make the texts.
 type TemplateService struct {
-	url    string
-	client *http.Client
+	url string
+	poster
 }
 
 // NewTemplateService asks at base, and keeps as many connections open as texts are made at once.
 func NewTemplateService(base string, concurrency int) *TemplateService {
-	client := newClient(concurrency, anyHTTP())
-	client.Timeout = renderWithin
-	return &TemplateService{strings.TrimSuffix(base, "/") + renderPath, client}
+	return &TemplateService{strings.TrimSuffix(base, "/") + renderPath, newPoster(concurrency, anyHTTP(), renderWithin)}
 }
 
 // rendered are its texts, behind a breaker and with those of the last minute at hand.
@@ -73,7 +70,7 @@ func (r *rendered) render(ctx context.Context, code, language string, variables 
 	}
 	made, err, _ := r.asking.Do(string(key[:]), func() (any, error) {
 		var text Text
-		ctx := context.WithoutCancel(ctx) // others wait for it too; the client has a timeout
+		ctx := context.WithoutCancel(ctx) // others wait for it too; an answer comes within renderWithin, or none
 		err := quickly(ctx, func() error {
 			return r.breaker.try(func() (err error) {
 				text, err = r.service.ask(ctx, code, body)
@@ -90,12 +87,7 @@ func (r *rendered) render(ctx context.Context, code, language string, variables 
 }
 
 func (s *TemplateService) ask(ctx context.Context, code string, body []byte) (Text, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
-	if err != nil {
-		return Text{}, &Away{Cause: err}
-	}
-	passOn(ctx, req)
-	a, err := exchange(s.client, req)
+	a, err := s.post(ctx, s.url, passOn(ctx), body)
 	if err != nil {
 		return Text{}, err
 	}
