@@ -135,10 +135,21 @@ func (r *object) variables(dest *map[string]any) {
 	if string(bytes.TrimSpace(raw)) == "[]" { // as PHP writes an empty map
 		return
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	if decoder.Decode(dest) != nil {
+	members, err := membersOf(raw)
+	if err != nil {
 		r.wrong("variables must be an object")
+		return
+	}
+	*dest = make(map[string]any, len(members))
+	for name, member := range members {
+		text, is := textOf(member)
+		if !is { // almost all are
+			decoder := json.NewDecoder(bytes.NewReader(raw))
+			decoder.UseNumber()
+			_ = decoder.Decode(dest) // it is an object
+			return
+		}
+		(*dest)[name] = text
 	}
 }
 

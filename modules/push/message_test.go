@@ -36,7 +36,7 @@ func TestPropertiesStandInForMissingFields(t *testing.T) {
 // TestNumbersStayAsTheyWereWritten in texts and in what the device gets: an id may be one of them.
 func TestNumbersStayAsTheyWereWritten(t *testing.T) {
 	t.Parallel()
-	const variables = `{"name":12345678901234567890,"big":1e999,"price":1.10}`
+	const variables = `{"name":12345678901234567890,"text":"a","big":1e999,"price":1.10}`
 	var m pushMessage
 	for _, priority := range []string{"1", "1.0", `"1"`} {
 		var err error
@@ -46,7 +46,7 @@ func TestNumbersStayAsTheyWereWritten(t *testing.T) {
 	}
 	sent, err := json.Marshal(m.Variables)
 	require.NoError(t, err)
-	require.Equal(t, `{"big":1e999,"name":12345678901234567890,"price":1.10}`, string(sent))
+	require.Equal(t, `{"big":1e999,"name":12345678901234567890,"price":1.10,"text":"a"}`, string(sent))
 	text, err := BuiltInTemplates().render(t.Context(), m.TemplateCode, m.Language, m.Variables)
 	require.NoError(t, err)
 	require.Equal(t, "Welcome, 12345678901234567890!", text.Title)

@@ -98,21 +98,21 @@ func (p poster) post(ctx context.Context, address string, header http.Header, bo
 	}
 	resp, err := p.transport.RoundTrip(req)
 	if err != nil {
-		if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
-			return a, &Away{Cause: fmt.Errorf("no answer within %v: %w", p.within, err)}
-		}
-		return a, &Away{Cause: err, Soon: true}
+		return a, p.noAnswer(err)
 	}
-	return readAnswer(resp)
-}
-
-func readAnswer(resp *http.Response) (a answer, err error) {
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	told, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil && resp.StatusCode/100 != 2 { // accepted is accepted, whatever came after
 		return a, &Away{Cause: err}
 	}
-	return answer{resp.StatusCode, resp.Header, body}, nil
+	return answer{resp.StatusCode, resp.Header, told}, nil
+}
+
+func (p poster) noAnswer(err error) *Away {
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		return &Away{Cause: fmt.Errorf("no answer within %v: %w", p.within, err)}
+	}
+	return &Away{Cause: err, Soon: true}
 }
 
 // isFinal tells whether the other side judged the message, and will not judge otherwise later. Of all

@@ -63,44 +63,49 @@ const (
 	anothers              // it is that of a message for another user, which has no outcome yet
 )
 
-// row is a delivery as a statement takes it.
-type row struct {
-	RequestID         string `json:"request_id"`
-	UserID            string `json:"user_id"`
-	TemplateCode      string `json:"template_code"`
+// askedRow is a request as a statement takes it.
+type askedRow struct {
+	RequestID     string `json:"request_id"`
+	UserID        string `json:"user_id"`
+	TemplateCode  string `json:"template_code"`
+	CorrelationID string `json:"correlation_id"`
+}
+
+func (r request) row() askedRow {
+	return askedRow{r.RequestID, r.UserID, r.TemplateCode, r.correlationID}
+}
+
+// outcomeRow is an outcome as a statement takes it.
+type outcomeRow struct {
+	askedRow
 	Status            status `json:"status"`
 	Reason            string `json:"reason"`
 	Provider          string `json:"provider"`
 	ProviderMessageID string `json:"provider_message_id"`
 	Attempts          int    `json:"attempts"`
-	CorrelationID     string `json:"correlation_id"`
 }
 
-func (r request) row() row {
-	return row{
-		RequestID: r.RequestID, UserID: r.UserID, TemplateCode: r.TemplateCode, Status: "sending", Attempts: 1,
-		CorrelationID: r.correlationID,
+func (o outcome) row() outcomeRow {
+	return outcomeRow{
+		askedRow{o.RequestID, o.UserID, o.TemplateCode, o.correlationID},
+		o.status, o.reason, o.provider, o.providerMessageID, o.attempts,
 	}
 }
 
-func (o outcome) row() row {
-	return row{
-		RequestID: o.RequestID, UserID: o.UserID, TemplateCode: o.TemplateCode, Status: o.status, Reason: o.reason, Provider: o.provider,
-		ProviderMessageID: o.providerMessageID, Attempts: o.attempts, CorrelationID: o.correlationID,
-	}
-}
-
-// withRows begins a statement about many deliveries, $1, which then goes through them in the order of
+// withAsked and withOutcomes begin a statement about many deliveries, $1, which then goes through them in the order of
 // their keys: two that did not could each hold what the other waits for. For a row that somebody keeps
 // locked it does not wait long, since all the others wait with it.
-const withRows = `
+const (
+	withRows = `
 	WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', '1s', true)),
 	rows AS MATERIALIZED (SELECT * FROM patience, json_to_recordset($1) AS given (
-		request_id text, user_id text, template_code text, status text, reason text, provider text, provider_message_id text,
-		attempts integer, correlation_id text))`
+		request_id text, user_id text, template_code text, correlation_id text`
+	withAsked    = withRows + `))`
+	withOutcomes = withRows + `, status text, reason text, provider text, provider_message_id text, attempts integer))`
+)
 
-func rowsOf[T interface{ row() row }](all map[string]T) ([]byte, error) {
-	made := make([]row, 0, len(all))
+func rowsOf[T interface{ row() Row }, Row any](all map[string]T) ([]byte, error) {
+	made := make([]Row, 0, len(all))
 	for _, one := range all {
 		made = append(made, one.row())
 	}
@@ -125,13 +130,13 @@ func (s store) reserve(ctx context.Context, all map[string]request) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	var taken []struct {
+	taken := make([]struct {
 		RequestID string `db:"request_id"`
 		Attempts  int    `db:"attempts"`
-	}
-	if err := s.db.Select(ctx, &taken, withRows+`
+	}, 0, len(all))
+	if err := s.db.Select(ctx, &taken, withAsked+`
 		INSERT INTO push.deliveries AS d (request_id, user_id, template_code, status, attempts, correlation_id, lease_until)
-		SELECT request_id, user_id, template_code, status, attempts, correlation_id, now() + make_interval(secs => $2)
+		SELECT request_id, user_id, template_code, 'sending', 1, correlation_id, now() + make_interval(secs => $2)
 		FROM rows ORDER BY request_id
 		ON CONFLICT (request_id) DO UPDATE
 		SET status = 'sending', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
@@ -160,10 +165,10 @@ func (s store) recipients(ctx context.Context, users []string) (map[string]*reci
 	if len(users) == 0 {
 		return nil, nil
 	}
-	var found []struct {
+	found := make([]struct {
 		UserID string `db:"user_id"`
 		recipient
-	}
+	}, 0, len(users))
 	if err := s.db.Select(ctx, &found, `
 		SELECT user_id, push_token, push_allowed, is_active FROM push.recipients WHERE user_id = ANY ($1::uuid[])`,
 		postgres.Array(users)); err != nil {
@@ -219,7 +224,8 @@ func (s store) finish(ctx context.Context, all map[string]outcome) (first []stri
 	if err != nil {
 		return nil, err
 	}
-	err = s.db.Select(ctx, &first, withRows+`
+	first = make([]string, 0, len(all))
+	err = s.db.Select(ctx, &first, withOutcomes+`
 		INSERT INTO push.deliveries AS d (request_id, user_id, template_code, status, reason, provider, provider_message_id, attempts, correlation_id)
 		SELECT request_id, user_id, template_code, status, reason, provider, provider_message_id, attempts, correlation_id
 		FROM rows ORDER BY request_id
