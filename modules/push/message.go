@@ -143,7 +143,7 @@ func (r *object) variables(dest *map[string]any) {
 	*dest = make(map[string]any, len(members))
 	for name, member := range members {
 		text, is := textOf(member)
-		if !is { // almost all are
+		if !is { // seldom, and then all are read anew
 			decoder := json.NewDecoder(bytes.NewReader(raw))
 			decoder.UseNumber()
 			_ = decoder.Decode(dest) // it is an object
