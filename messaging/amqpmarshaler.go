@@ -22,20 +22,14 @@ type marshaler struct{}
 
 var _ wamqp.Marshaler = marshaler{}
 
-// arrived is a delivery, and its place among those that are handled; nil for none.
-type arrived struct {
-	amqp.Delivery
-	place *place
-}
-
-type arrivedKey struct{}
+type deliveryKey struct{}
 
 // Unmarshal implements wamqp.Marshaler. It never fails.
-func (marshaler) Unmarshal(d amqp.Delivery) (*message.Message, error) { return messageOf(d, nil), nil }
+func (marshaler) Unmarshal(d amqp.Delivery) (*message.Message, error) { return messageOf(d), nil }
 
 // messageOf keeps the delivery itself within reach, so that a copy of the message has every header in its
 // own type.
-func messageOf(d amqp.Delivery, mine *place) *message.Message {
+func messageOf(d amqp.Delivery) *message.Message {
 	id := d.MessageId
 	if id == "" {
 		id = uuid.NewString()
@@ -47,7 +41,7 @@ func messageOf(d amqp.Delivery, mine *place) *message.Message {
 	if d.CorrelationId != "" {
 		msg.Metadata[metaCorrelation] = d.CorrelationId
 	}
-	msg.SetContext(context.WithValue(context.Background(), arrivedKey{}, &arrived{d, mine}))
+	msg.SetContext(context.WithValue(context.Background(), deliveryKey{}, &d))
 	return msg
 }
 
@@ -56,12 +50,12 @@ func (marshaler) Marshal(msg *message.Message) (amqp.Publishing, error) {
 	return copyOf(msg), nil
 }
 
-func arrivedAs(msg *message.Message) *arrived {
-	a, is := msg.Context().Value(arrivedKey{}).(*arrived)
+func deliveryOf(msg *message.Message) *amqp.Delivery {
+	d, is := msg.Context().Value(deliveryKey{}).(*amqp.Delivery)
 	if !is {
-		return new(arrived)
+		return new(amqp.Delivery)
 	}
-	return a
+	return d
 }
 
 func headerText(value any) string {
@@ -83,7 +77,7 @@ func headerText(value any) string {
 // failed queue), CC (copies for others). A message that came without a correlation id keeps the one
 // it was given, so that all its attempts are found under one.
 func copyOf(msg *message.Message) amqp.Publishing {
-	d := arrivedAs(msg)
+	d := deliveryOf(msg)
 	headers := maps.Clone(d.Headers)
 	if headers == nil || tableSize(headers) > maxHeaders {
 		headers = amqp.Table{}

@@ -1,7 +1,6 @@
 package messaging
 
 import (
-	"context"
 	"strconv"
 	"time"
 
@@ -16,14 +15,6 @@ type Delivery struct {
 	Time      time.Time // AMQP property timestamp; zero when the producer set none
 	Attempt   int       // 1 for the first
 	MovedBack bool      // from the failed queue: it is to be handled although it has failed for good
-}
-
-// Free is for a handler that has nothing left to do but to wait for what it writes: another message is handled
-// in the place of the one that ctx belongs to. How many wait so, the prefetch bounds.
-func Free(ctx context.Context) {
-	if a, is := ctx.Value(arrivedKey{}).(*arrived); is && a.place != nil {
-		a.place.free()
-	}
 }
 
 const (
@@ -58,7 +49,7 @@ func notBefore(msg *message.Message) time.Time {
 const maxAttempts = 1000
 
 func deliveryFrom(msg *message.Message) Delivery {
-	d := arrivedAs(msg)
+	d := deliveryOf(msg)
 	return Delivery{
 		Body: d.Body, MessageID: d.MessageId, Priority: int(d.Priority), Time: d.Timestamp,
 		Attempt: attemptsBefore(msg) + 1, MovedBack: movedBack(msg),

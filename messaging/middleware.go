@@ -108,7 +108,7 @@ const maxAge = 30 * 24 * time.Hour
 // ageOf is how long a message waited to be taken; not known where its waits were asked for by us, or
 // the producer sent no time, or none that can be.
 func ageOf(msg *message.Message, now time.Time) (age time.Duration, known bool) {
-	sent := arrivedAs(msg).Timestamp
+	sent := deliveryOf(msg).Timestamp
 	if sent.IsZero() || msg.Metadata[headerAttempts] != "" {
 		return 0, false
 	}

@@ -133,7 +133,7 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 	defer acks.send()
 	var mine sync.WaitGroup
 	for {
-		d, place, err := s.take(ctx, deliveries, &passed)
+		d, done, err := s.take(ctx, deliveries, &passed)
 		if errors.Is(err, errHeld) {
 			s.log.Info("taking no messages for now", "queue", queue)
 			s.handBack(ch, deliveries)
@@ -147,16 +147,16 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 			return s.conn.redeclare(err) // not waiting: the broker takes no ack for what was lost
 		}
 		acks.taken(d.DeliveryTag)
-		msg := messageOf(d, place)
+		msg := messageOf(d)
 		select {
 		case out <- msg:
 			tag := d.DeliveryTag // all of d would be kept as long as the message is handled
 			mine.Go(func() {
 				s.settle(ctx, msg, tag, acks)
-				place.done()
+				done()
 			})
 		case <-ctx.Done():
-			place.done() // closing the channel gives it back to the queue
+			done() // closing the channel gives it back to the queue
 		}
 	}
 }
@@ -188,25 +188,9 @@ func (s *subscriber) handBack(ch *amqp.Channel, deliveries <-chan amqp.Delivery)
 	}
 }
 
-// place is a message's among those that are handled.
-type place struct {
-	slots <-chan struct{}
-	once  sync.Once
-	pass  func() // the breaker's
-}
-
-// free lets the next message be handled.
-func (p *place) free() { p.once.Do(func() { <-p.slots }) }
-
-// done must be called when the message is settled.
-func (p *place) done() {
-	p.pass()
-	p.free()
-}
-
 // take waits for a slot, and then for a message that the breaker lets through; passed is what it said
-// before the first one.
-func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery, passed *func()) (d amqp.Delivery, mine *place, err error) {
+// before the first one. done must be called when the message is settled.
+func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery, passed *func()) (d amqp.Delivery, done func(), err error) {
 	select {
 	case <-ctx.Done():
 		return d, nil, errStopping
@@ -219,18 +203,22 @@ func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery, 
 			return d, nil, errHeld
 		}
 	}
-	mine = &place{slots: s.slots, pass: *passed}
+	pass := *passed
 	*passed = nil
+	done = func() {
+		pass()
+		<-s.slots
+	}
 	select {
 	case <-ctx.Done():
-		mine.done()
+		done()
 		return d, nil, errStopping
 	case d, open := <-deliveries:
 		if !open {
-			mine.done()
+			done()
 			return d, nil, errConsumerLost
 		}
-		return d, mine, nil
+		return d, done, nil
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"user-service/platform/servertest"
@@ -153,32 +152,6 @@ func TestMessageThatTakesLongHoldsUpNoOther(t *testing.T) {
 	stop()
 	require.Equal(t, int64(messages), handled.Load())
 	require.Zero(t, b.depth(t, b.topology.PushQueue), "all were acked before the channel was closed")
-}
-
-func TestHandlerThatIsFreeLetsTheNextMessageInAsFarAsThePrefetchGoes(t *testing.T) {
-	t.Parallel()
-	b := newBroker(t)
-	const prefetch, messages = 4, 12
-	for i := range messages {
-		b.put(t, amqp.Publishing{MessageId: strconv.Itoa(i)})
-	}
-	var handling, waiting, handled atomic.Int64
-	release := make(chan struct{})
-	b.consume(t, Consumer{Prefetch: prefetch, Concurrency: 1, Handle: func(ctx context.Context, _ Delivery) error {
-		assert.Equal(t, int64(1), handling.Add(1))
-		handling.Add(-1)
-		waiting.Add(1)
-		Free(ctx)
-		Free(ctx) // once
-		<-release
-		assert.LessOrEqual(t, waiting.Load(), int64(prefetch))
-		waiting.Add(-1)
-		handled.Add(1)
-		return nil
-	}})
-	servertest.Eventually(t, func() bool { return waiting.Load() == prefetch }, "as many wait as are handed over")
-	close(release)
-	servertest.Eventually(t, func() bool { return handled.Load() == messages }, "all are handled")
 }
 
 func TestReturnedMessageIsNotAHotLoop(t *testing.T) {

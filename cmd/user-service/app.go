@@ -283,7 +283,7 @@ func (a *app) sweep(ctx context.Context) error { return a.replies.Run(ctx, a.log
 func (a *app) consumers(publisher *messaging.Publisher) []messaging.Consumer {
 	all := []messaging.Consumer{{
 		Queue: a.topology.PushQueue, Connection: a.consume, Publisher: publisher, Topology: a.topology,
-		Prefetch: a.config.PushPrefetch, Concurrency: a.config.PushConcurrency,
+		Prefetch: a.config.PushPrefetch, Concurrency: 2 * a.config.PushConcurrency, // while some are sent, others are reserved or recorded
 		Handle: a.push.Handle, Failed: a.push.Failed, Breaker: a.push.Breaker(),
 		Tracer: a.tracer, Active: &a.consuming, Log: a.root, Registry: a.registry,
 	}}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,17 +21,21 @@ import (
 	"user-service/platform/servertest"
 )
 
-// newInstance is a module as one process has it, on a database that it may share.
-func newInstance(t testing.TB, database string) *Module {
+// atOnce is how many messages an instance sends at once.
+const atOnce = 2
+
+// newInstance is a module as one process has it, on a database that it may share. Without a provider it logs.
+func newInstance(t testing.TB, database string, providers ...Provider) *Module {
 	t.Helper()
 	db, err := postgres.Open(database, 10)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	bus, err := messaging.NewBus(messaging.NewOutbox(db))
 	require.NoError(t, err)
-	return New(db, bus, Settings{
-		Providers: []Provider{LogProvider{silent}}, Templates: BuiltInTemplates(), Attempts: 5,
-	}, silent)
+	if len(providers) == 0 {
+		providers = []Provider{LogProvider{silent}}
+	}
+	return New(db, bus, Settings{Providers: providers, Templates: BuiltInTemplates(), Attempts: 5, Concurrency: atOnce}, silent)
 }
 
 // newRecipient has no device, so that nothing is sent.
@@ -193,8 +198,16 @@ func TestReservationsOfOneBatchAreJudgedEachForItself(t *testing.T) {
 	for _, id := range []string{"sending", "left", "retrying", "sent", "failed", "moved back", "new"} {
 		asked[id] = request{pushMessage: pushMessage{RequestID: id, UserID: user}, movedBack: id == "moved back"}
 	}
+	before := time.Now()
 	answers, err := m.store.reserve(t.Context(), asked)
 	require.NoError(t, err)
+	for id, answer := range answers {
+		if answer.state == reserved {
+			require.WithinRange(t, answer.asOf, before, time.Now())
+			answer.asOf = time.Time{}
+			answers[id] = answer
+		}
+	}
 	require.Equal(t, map[string]reservation{
 		"left": {state: reserved, attempts: 2}, "retrying": {state: reserved, attempts: 3},
 		"moved back": {state: reserved, attempts: 4}, "new": {state: reserved, attempts: 1},
@@ -242,57 +255,95 @@ func TestReservationSaysWhomItIsFor(t *testing.T) {
 	}
 }
 
-// TestRecipientIsReadAfterTheReservation however long it had to wait for a row: what changed meanwhile counts.
-func TestRecipientIsReadAfterTheReservation(t *testing.T) {
-	t.Parallel()
-	m := newInstance(t, servertest.Database(t, migrations.Files))
-	user := m.newRecipient(t)
-	_, err := m.ask(t.Context(), "locked", user)
-	require.NoError(t, err)
-	var answers map[string]reservation
-	var waiting errgroup.Group
-	require.NoError(t, m.db.InTx(t.Context(), func(locked context.Context) error {
-		_, err := m.db.Exec(locked, `SELECT FROM push.deliveries WHERE request_id = $1 FOR UPDATE`, "locked")
-		require.NoError(t, err)
-		waiting.Go(func() (err error) {
-			answers, err = m.store.reserve(t.Context(), map[string]request{
-				"locked": {pushMessage: pushMessage{RequestID: "locked", UserID: user}},
-				"new":    {pushMessage: pushMessage{RequestID: "new", UserID: user}},
-			})
-			return err
-		})
-		servertest.Eventually(t, func() bool {
-			var waits bool
-			require.NoError(t, m.db.Get(t.Context(), &waits, `
-				SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`))
-			return waits
-		}, "the batch waits for the row")
-		_, err = m.db.Exec(t.Context(), `UPDATE push.recipients SET is_active = false WHERE user_id = $1`, user)
-		return err
-	}))
-	require.NoError(t, waiting.Wait())
-	require.Equal(t, map[string]reservation{
-		"new": {state: reserved, attempts: 1, to: &recipient{PushAllowed: true}}, // what is not there is busy
-	}, answers)
+// messageTo is a message as a producer writes it.
+func messageTo(user, id string) messaging.Delivery {
+	return messaging.Delivery{Attempt: 1, Body: fmt.Appendf(nil, `{"request_id":%q,"user_id":%q,"template_code":"welcome_notification","variables":{"name":"Ada","link":"https://example.com"}}`, id, user)}
 }
 
-func TestRequestWhoseRecipientCannotBeReadIsGivenBack(t *testing.T) {
+func (m *Module) status(t *testing.T, id string) (status string) {
+	require.NoError(t, m.db.Get(t.Context(), &status, `SELECT COALESCE(max(status), '') FROM push.deliveries WHERE request_id = $1`, id))
+	return status
+}
+
+// gated is a provider that has taken a message when somebody receives its request_id.
+type gated chan string
+
+func (gated) Name() string      { return "gated" }
+func (gated) Takes(string) bool { return true }
+
+func (g gated) Send(_ context.Context, n Notification) (string, error) {
+	g <- n.RequestID
+	return n.RequestID, nil
+}
+
+// TestMessagesAreReservedWhileOthersAreSentAndNoMoreAreSentAtOnceThanAllowed and what changed while a message
+// waited for its turn counts.
+func TestMessagesAreReservedWhileOthersAreSentAndNoMoreAreSentAtOnceThanAllowed(t *testing.T) {
+	t.Parallel()
+	provider := make(gated)
+	m := newInstance(t, servertest.Database(t, migrations.Files), provider)
+	user := m.newRecipient(t)
+	_, err := m.db.Exec(t.Context(), `UPDATE push.recipients SET push_token = 'a token' WHERE user_id = $1`, user)
+	require.NoError(t, err)
+	var all errgroup.Group
+	begun := time.Now()
+	ids := []string{"0", "1", "2", "3"}
+	for _, id := range ids {
+		all.Go(func() error { return m.Handle(t.Context(), messageTo(user, id)) })
+	}
+	servertest.Eventually(t, func() bool {
+		return len(m.sending) == atOnce && !slices.ContainsFunc(ids, func(id string) bool { return m.status(t, id) != "sending" })
+	}, "all are reserved, and some of them are being sent")
+	_, err = m.db.Exec(t.Context(), `UPDATE push.recipients SET push_allowed = false WHERE user_id = $1`, user)
+	require.NoError(t, err)
+	servertest.Eventually(t, func() bool { return time.Since(begun) > 2*moments }, "the others have waited for long")
+	go func() {
+		for {
+			select {
+			case <-provider:
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	require.NoError(t, all.Wait())
+	statuses := map[string]int{}
+	for _, id := range ids {
+		statuses[m.status(t, id)]++
+	}
+	require.Equal(t, map[string]int{"sent": atOnce, "skipped": len(ids) - atOnce}, statuses)
+}
+
+func TestMessageWhoseTurnDoesNotComeIsGivenBackWithoutAnAttempt(t *testing.T) {
 	t.Parallel()
 	m := newInstance(t, servertest.Database(t, migrations.Files))
-	user := m.newRecipient(t)
-	message := messaging.Delivery{Attempt: 1, Body: fmt.Appendf(nil, `{"request_id":"r","user_id":%q,"template_code":"welcome_notification"}`, user)}
-	status := func() (status string) {
-		require.NoError(t, m.db.Get(t.Context(), &status, `SELECT status FROM push.deliveries WHERE request_id = 'r'`))
-		return status
+	for range atOnce {
+		m.sending <- struct{}{} // they never end
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*moments)
+	defer cancel()
+	err := m.Handle(ctx, messageTo(m.newRecipient(t), "r"))
+	transient, is := errors.AsType[*messaging.Transient](err)
+	require.True(t, is, err)
+	require.True(t, transient.Blameless)
+	var d delivery
+	d, err = m.store.delivery(t.Context(), "r")
+	require.NoError(t, err)
+	require.Equal(t, []any{"retrying", "provider_unavailable", 0}, []any{d.Status, d.Reason, d.Attempts})
+}
+
+func TestRequestWhoseRecipientCannotBeReadIsNotReserved(t *testing.T) {
+	t.Parallel()
+	m := newInstance(t, servertest.Database(t, migrations.Files))
+	message := messageTo(m.newRecipient(t), "r")
 
 	_, err := m.db.Exec(t.Context(), `ALTER TABLE push.recipients RENAME TO recipients_away`)
 	require.NoError(t, err)
-	require.ErrorContains(t, m.Handle(t.Context(), message), "look up the recipients")
-	require.Equal(t, "retrying", status(), "and not reserved until its lease ends")
+	require.ErrorContains(t, m.Handle(t.Context(), message), "reserve the request")
+	require.Empty(t, m.status(t, "r"))
 
 	_, err = m.db.Exec(t.Context(), `ALTER TABLE push.recipients_away RENAME TO recipients`)
 	require.NoError(t, err)
 	require.NoError(t, m.Handle(t.Context(), message))
-	require.Equal(t, "skipped", status())
+	require.Equal(t, "skipped", m.status(t, "r"))
 }

@@ -37,7 +37,6 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 	if err := m.decide(ctx, message, got, &out); err != nil {
 		return m.giveBack(ctx, out, err, d.Attempt)
 	}
-	messaging.Free(ctx) // the more outcomes come together, the less each costs
 	return m.insist(ctx, out)
 }
 
@@ -60,14 +59,23 @@ func (m *Module) insist(ctx context.Context, out outcome) error {
 // requestIDReused is the reason of a message that must not get the outcome of another one.
 const requestIDReused = "request_id_reused"
 
-var errBusy = errors.New("another instance is working on this request")
+var (
+	errBusy   = errors.New("another instance is working on this request")
+	errNoTurn = errors.New("those that are being sent take too long")
+)
 
-// decide sends the message, or finds out why it must not be sent.
+// decide sends the message when it is its turn, or finds out why it must not be sent.
 func (m *Module) decide(ctx context.Context, message pushMessage, got reservation, out *outcome) error {
-	to := got.to
+	select {
+	case m.sending <- struct{}{}:
+		defer func() { <-m.sending }()
+	case <-ctx.Done():
+		return &messaging.Transient{Cause: errNoTurn, Blameless: true}
+	}
+	to, err := m.whom(ctx, message.UserID, got)
 	switch {
-	case got.recipientErr != nil:
-		return got.recipientErr
+	case err != nil:
+		return err
 	case to == nil:
 		return &messaging.Permanent{Reason: "unknown_user", Detail: "there is no user " + message.UserID}
 	}
@@ -91,6 +99,21 @@ func (m *Module) decide(ctx context.Context, message pushMessage, got reservatio
 	}
 	return asMessage(err)
 }
+
+// whom is the recipient as it was moments ago at the most: a message may have waited long for a row that somebody
+// held, or for its turn.
+func (m *Module) whom(ctx context.Context, userID string, got reservation) (*recipient, error) {
+	if time.Since(got.asOf) < moments {
+		return got.to, nil
+	}
+	to, err := m.store.recipient(ctx, userID)
+	if err != nil {
+		err = fmt.Errorf("look up the recipient: %w", err)
+	}
+	return to, err
+}
+
+const moments = 100 * time.Millisecond
 
 // forget has a dead token be removed.
 func (m *Module) forget(ctx context.Context, message pushMessage, token string, dead *DeadToken, err error) error {
@@ -157,7 +180,7 @@ func waitsFor(o outcome, err error) string {
 		return "database_unavailable"
 	case errors.Is(err, errTokenReplaced):
 		return "token_replaced"
-	case providerOf(err) != "", untried && o.provider != "":
+	case errors.Is(err, errNoTurn), providerOf(err) != "", untried && o.provider != "":
 		return "provider_unavailable"
 	case away, untried:
 		return "template_unavailable"

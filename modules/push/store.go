@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"user-service/platform/postgres"
@@ -50,8 +49,7 @@ type reservation struct {
 	state    state
 	attempts int        // this one included
 	to       *recipient // nil: there is no such user
-
-	recipientErr error // of reading whom it is for: the request is reserved nonetheless
+	asOf     time.Time  // since then it may have changed
 }
 
 type state int
@@ -123,36 +121,43 @@ func idsOf[T any](all map[string]T, so func(T) bool) any {
 	return postgres.Array(ids)
 }
 
-// reserve takes the requests for leaseFor and counts the attempts. One that has failed is taken up again
-// only when its message was moved back.
+// reserve takes the requests for leaseFor, counts the attempts, and looks up whom they are for. One that has
+// failed is taken up again only when its message was moved back.
 func (s store) reserve(ctx context.Context, all map[string]request) (map[string]reservation, error) {
 	asked, err := rowsOf(all)
 	if err != nil {
 		return nil, err
 	}
+	asOf := time.Now()
 	taken := make([]struct {
 		RequestID string `db:"request_id"`
 		Attempts  int    `db:"attempts"`
+		Known     bool   `db:"known"`
+		recipient
 	}, 0, len(all))
-	if err := s.db.Select(ctx, &taken, withAsked+`
-		INSERT INTO push.deliveries AS d (request_id, user_id, template_code, status, attempts, correlation_id, lease_until)
-		SELECT request_id, user_id, template_code, 'sending', 1, correlation_id, now() + make_interval(secs => $2)
-		FROM rows ORDER BY request_id
-		ON CONFLICT (request_id) DO UPDATE
-		SET status = 'sending', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
-		WHERE d.user_id = EXCLUDED.user_id AND (d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now())
-		   OR (d.status = 'failed' AND d.request_id = ANY ($3)))
-		RETURNING request_id, attempts`, asked, leaseFor.Seconds(), idsOf(all, func(r request) bool { return r.movedBack })); err != nil {
+	if err := s.db.Select(ctx, &taken, withAsked+`, taken AS (
+			INSERT INTO push.deliveries AS d (request_id, user_id, template_code, status, attempts, correlation_id, lease_until)
+			SELECT request_id, user_id, template_code, 'sending', 1, correlation_id, now() + make_interval(secs => $2)
+			FROM rows ORDER BY request_id
+			ON CONFLICT (request_id) DO UPDATE
+			SET status = 'sending', attempts = d.attempts + 1, lease_until = EXCLUDED.lease_until, updated_at = now()
+			WHERE d.user_id = EXCLUDED.user_id AND (d.status = 'retrying' OR (d.status = 'sending' AND d.lease_until < now())
+			   OR (d.status = 'failed' AND d.request_id = ANY ($3)))
+			RETURNING request_id, user_id::uuid AS whom, attempts)
+		SELECT request_id, attempts, user_id IS NOT NULL AS known, push_token,
+		       COALESCE(push_allowed, false) AS push_allowed, COALESCE(is_active, false) AS is_active
+		FROM taken LEFT JOIN LATERAL (
+			SELECT user_id, push_token, push_allowed, is_active FROM push.recipients WHERE user_id = whom OFFSET 0) AS recipient ON true`,
+		asked, leaseFor.Seconds(), idsOf(all, func(r request) bool { return r.movedBack })); err != nil {
 		return nil, err
 	}
-	users := make([]string, len(taken))
-	for n, r := range taken {
-		users[n] = all[r.RequestID].UserID
-	}
-	recipients, err := s.recipients(ctx, users) // not before: the reservation may have had to wait
 	answers := make(map[string]reservation, len(all))
-	for n, r := range taken {
-		answers[r.RequestID] = reservation{state: reserved, attempts: r.Attempts, to: recipients[users[n]], recipientErr: err}
+	for n := range taken {
+		answer := reservation{state: reserved, attempts: taken[n].Attempts, asOf: asOf}
+		if taken[n].Known {
+			answer.to = &taken[n].recipient
+		}
+		answers[taken[n].RequestID] = answer
 	}
 	if len(taken) < len(all) {
 		s.lookUp(ctx, all, answers)
@@ -160,25 +165,14 @@ func (s store) reserve(ctx context.Context, all map[string]request) (map[string]
 	return answers, nil
 }
 
-// recipients are those of these users whom it knows.
-func (s store) recipients(ctx context.Context, users []string) (map[string]*recipient, error) {
-	if len(users) == 0 {
+// recipient is nil for a user whom it does not know.
+func (s store) recipient(ctx context.Context, userID string) (*recipient, error) {
+	var found recipient
+	err := s.db.Get(ctx, &found, `SELECT push_token, push_allowed, is_active FROM push.recipients WHERE user_id = $1`, userID)
+	if errors.Is(err, postgres.ErrNoRows) {
 		return nil, nil
 	}
-	found := make([]struct {
-		UserID string `db:"user_id"`
-		recipient
-	}, 0, len(users))
-	if err := s.db.Select(ctx, &found, `
-		SELECT user_id, push_token, push_allowed, is_active FROM push.recipients WHERE user_id = ANY ($1::uuid[])`,
-		postgres.Array(users)); err != nil {
-		return nil, fmt.Errorf("look up the recipients: %w", err)
-	}
-	recipients := make(map[string]*recipient, len(found))
-	for n := range found {
-		recipients[found[n].UserID] = &found[n].recipient
-	}
-	return recipients, nil
+	return &found, err
 }
 
 // lookUp finds out who of those that got nothing has an outcome. Where that fails they are busy and ask
