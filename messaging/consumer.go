@@ -62,9 +62,11 @@ func (c Consumer) Run(ctx context.Context, grace time.Duration) error {
 	}
 	router.AddConsumerHandler(c.Queue, c.Queue, subscriber, func(msg *message.Message) error {
 		// Watermill's Timeout would leave its cancelled context on the message, for the next try too.
-		ctx, cancel := context.WithTimeout(msg.Context(), handleWithin)
+		handling, cancel := context.WithTimeout(msg.Context(), handleWithin)
 		defer cancel()
-		return c.Handle(ctx, deliveryFrom(msg))
+		d := deliveryFrom(msg)
+		d.Stopping = ctx.Done()
+		return c.Handle(handling, d)
 	})
 	return runRouter(ctx, router, subscriber)
 }
@@ -96,6 +98,13 @@ func runRouter(ctx context.Context, router *message.Router, subscribers ...messa
 type quiet struct{ watermill.LoggerAdapter }
 
 func newQuiet(log *slog.Logger) quiet { return quiet{watermill.NewSlogLogger(log)} }
+
+// Error implements watermill.LoggerAdapter. That a message goes back since the consumer stops is no fault.
+func (q quiet) Error(msg string, err error, fields watermill.LogFields) {
+	if !errors.Is(err, ErrStopping) {
+		q.LoggerAdapter.Error(msg, err, fields)
+	}
+}
 
 // Info implements watermill.LoggerAdapter.
 func (quiet) Info(string, watermill.LogFields) {}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"user-service/platform/servertest"
@@ -38,6 +39,8 @@ func TestMessageWithAnyHeaderIsHandledOnce(t *testing.T) {
 	b := newBroker(t)
 	deliveries := make(chan Delivery, 100)
 	stop := b.consume(t, Consumer{Handle: func(_ context.Context, d Delivery) error {
+		assert.NotNil(t, d.Stopping)
+		d.Stopping = nil
 		deliveries <- d
 		return nil
 	}})

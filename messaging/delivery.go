@@ -15,6 +15,9 @@ type Delivery struct {
 	Time      time.Time // AMQP property timestamp; zero when the producer set none
 	Attempt   int       // 1 for the first
 	MovedBack bool      // from the failed queue: it is to be handled although it has failed for good
+
+	// Stopping is closed when the consumer stops: what has begun is finished, and what has not is ErrStopping. nil: it never does.
+	Stopping <-chan struct{}
 }
 
 const (

@@ -144,7 +144,7 @@ func (s *outboxSubscriber) Subscribe(ctx context.Context, _ string) (<-chan *mes
 			switch {
 			case errors.Is(err, errNotMyTurn):
 				s.rest(ctx, relayTurn, nil)
-			case err != nil && !errors.Is(err, errStopping):
+			case err != nil && !errors.Is(err, ErrStopping):
 				s.log.Warn("outbox not carried, trying again", "error", err)
 				s.rest(ctx, relayPause, nil)
 			case !batch.more():
@@ -200,7 +200,7 @@ func (s *outboxSubscriber) carry(ctx context.Context, out chan<- *message.Messag
 		select {
 		case out <- msg:
 		case <-ending:
-			return errStopping
+			return ErrStopping
 		}
 		select {
 		case <-msg.Acked():

@@ -33,5 +33,5 @@ func (t *Transient) Unwrap() error { return t.Cause }
 
 func permanent(err error) (*Permanent, bool) { return errors.AsType[*Permanent](err) }
 
-// errStopping is the error of a message that goes back to the queue because the consumer stops.
-var errStopping = errors.New("messaging: the consumer is stopping")
+// ErrStopping has a message go back to its queue, since the consumer stops: it was not tried.
+var ErrStopping = errors.New("messaging: the consumer is stopping")

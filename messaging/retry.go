@@ -40,7 +40,7 @@ func (r retry) middleware(next message.HandlerFunc) message.HandlerFunc {
 		if err == nil {
 			return produced, nil
 		}
-		if _, ok := permanent(err); ok || errors.Is(err, errStopping) {
+		if _, ok := permanent(err); ok || errors.Is(err, ErrStopping) {
 			return nil, err
 		}
 		attempts, wait, until := r.plan(msg, err)

@@ -27,6 +27,7 @@ func TestTransientFailureWaitsOutsideTheQueueAndComesBack(t *testing.T) {
 	}
 	tries := make(chan try, 10)
 	stop := b.consume(t, Consumer{Prefetch: 1, Concurrency: 1, Handle: func(ctx context.Context, d Delivery) error {
+		d.Stopping = nil
 		tries <- try{time.Now(), d, correlation.From(ctx)}
 		if d.Attempt <= 2 && d.MessageID == "slow" {
 			return errors.New("for now")

@@ -136,10 +136,10 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 		d, done, err := s.take(ctx, deliveries, &passed)
 		if errors.Is(err, errHeld) {
 			s.log.Info("taking no messages for now", "queue", queue)
-			s.handBack(ch, deliveries)
-			err = errStopping
+			err = ErrStopping
 		}
-		if errors.Is(err, errStopping) {
+		if errors.Is(err, ErrStopping) {
+			s.handBack(ch, deliveries)
 			mine.Wait() // an ack needs its channel
 			return nil
 		}
@@ -156,7 +156,8 @@ func (s *subscriber) consume(ctx context.Context, queue string, out chan<- *mess
 				done()
 			})
 		case <-ctx.Done():
-			done() // closing the channel gives it back to the queue
+			acks.giveBack(d.DeliveryTag)
+			done()
 		}
 	}
 }
@@ -193,7 +194,7 @@ func (s *subscriber) handBack(ch *amqp.Channel, deliveries <-chan amqp.Delivery)
 func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery, passed *func()) (d amqp.Delivery, done func(), err error) {
 	select {
 	case <-ctx.Done():
-		return d, nil, errStopping
+		return d, nil, ErrStopping
 	case s.slots <- struct{}{}:
 	}
 	if *passed == nil {
@@ -212,7 +213,7 @@ func (s *subscriber) take(ctx context.Context, deliveries <-chan amqp.Delivery, 
 	select {
 	case <-ctx.Done():
 		done()
-		return d, nil, errStopping
+		return d, nil, ErrStopping
 	case d, open := <-deliveries:
 		if !open {
 			done()

@@ -200,10 +200,11 @@ func TestStoppedConsumerFinishesWhatItHasAndReturnsTheRest(t *testing.T) {
 		stop()
 		close(stopped)
 	}()
+	servertest.Eventually(t, func() bool { return b.depth(t, b.topology.PushQueue) == messages-3 }, "what was not begun is back at once")
 	select {
 	case <-stopped:
 		require.Fail(t, "stopped with messages in the works")
-	case <-time.After(50 * time.Millisecond): // long enough to be wrong, too short to make the test slow
+	default:
 	}
 	close(goOn)
 	<-stopped

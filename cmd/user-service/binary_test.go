@@ -162,16 +162,17 @@ func TestKilledServiceLosesNoMessageAndNoEvent(t *testing.T) {
 		ids[id] = true
 		b.push(pushBody(k.id(), id))
 	}
-	for range 32 { // every handler: none is in the middle of a reservation
-		<-taken
-	}
+	db := s.open(t)
+	servertest.Eventually(t, func() bool {
+		return len(taken) == 32 && count(t, db, `SELECT count(*) FROM push.deliveries WHERE status = 'sending'`) == messages
+	}, "as many as may be are at the provider, and the others are reserved")
 	require.Equal(t, 200, p.call("PATCH", "/api/v1/users/me/", k.AccessToken, map[string]any{"name": "Before the end"}).Status)
 	p.kill()
 	close(release)
 	s.provider.answers(nil)
 
 	// What the dead process had reserved is free when its lease is over; the test need not wait that long.
-	_, err := s.open(t).Exec(t.Context(), `UPDATE push.deliveries SET lease_until = now() WHERE status = 'sending'`)
+	_, err := db.Exec(t.Context(), `UPDATE push.deliveries SET lease_until = now() WHERE status = 'sending'`)
 	require.NoError(t, err)
 	s.run(t)
 	sent := func() map[string]int {

@@ -89,6 +89,46 @@ func TestConcurrentDuplicatesAreSentOnce(t *testing.T) {
 	require.Zero(t, b.length("failed.queue"))
 }
 
+// TestServiceThatStopsFinishesWhatIsBeingSentAndLeavesTheRestToOthers at once and untried: what it sent after
+// that, it might have no time left to record.
+func TestServiceThatStopsFinishesWhatIsBeingSentAndLeavesTheRestToOthers(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	i, db, b := s.start(t), s.open(t), s.broker(t)
+	listening := b.listen()
+	k := i.register()
+	taken, release := s.provider.holds()
+	sending := s.config.PushConcurrency
+	ids := make([]string, 2*sending)
+	for n := range ids {
+		ids[n] = uuid.NewString()
+		b.push(pushBody(k.id(), ids[n]))
+	}
+	servertest.Eventually(t, func() bool {
+		return len(taken) == sending && count(t, db, `SELECT count(*) FROM push.deliveries WHERE status = 'sending'`) == len(ids)
+	}, "half are at the provider, and the others wait for their turn")
+
+	stopped := make(chan struct{})
+	go func() {
+		i.stop()
+		close(stopped)
+	}()
+	servertest.Eventually(t, func() bool { return b.length("push.queue") == len(ids)-sending }, "the others are in the queue again")
+	close(release)
+	<-stopped
+	require.Len(t, taken, sending)
+	require.Equal(t, sending, count(t, db, `SELECT count(*) FROM push.deliveries WHERE status = 'sent'`))
+	require.Equal(t, len(ids)-sending, count(t, db, `SELECT count(*) FROM push.deliveries WHERE status = 'retrying' AND attempts = 0 AND reason = ''`))
+
+	s.provider.answers(nil)
+	s.start(t)
+	servertest.Eventually(t, func() bool { return len(distinct(listening.of(k.id(), "push.sent"))) == len(ids) }, "another one sends them")
+	for _, id := range ids {
+		require.Len(t, s.provider.received(id), 1)
+	}
+	require.Empty(t, listening.of(k.id(), "push.retried"), "it is nothing to be told of")
+}
+
 func TestWhatIsNoMessageLandsInTheFailedQueue(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)

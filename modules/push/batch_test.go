@@ -320,16 +320,75 @@ func TestMessageWhoseTurnDoesNotComeIsGivenBackWithoutAnAttempt(t *testing.T) {
 	for range atOnce {
 		m.sending <- struct{}{} // they never end
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*moments)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	err := m.Handle(ctx, messageTo(m.newRecipient(t), "r"))
+	require.NoError(t, ctx.Err(), "there would be time left to send it")
 	transient, is := errors.AsType[*messaging.Transient](err)
 	require.True(t, is, err)
 	require.True(t, transient.Blameless)
 	var d delivery
 	d, err = m.store.delivery(t.Context(), "r")
 	require.NoError(t, err)
-	require.Equal(t, []any{"retrying", "provider_unavailable", 0}, []any{d.Status, d.Reason, d.Attempts})
+	require.Equal(t, []any{"retrying", "busy", 0}, []any{d.Status, d.Reason, d.Attempts})
+}
+
+// TestReservationThatHadToWaitKnowsThatItsRecipientsAreOld since they were read before it waited.
+func TestReservationThatHadToWaitKnowsThatItsRecipientsAreOld(t *testing.T) {
+	t.Parallel()
+	m := newInstance(t, servertest.Database(t, migrations.Files))
+	user := m.newRecipient(t)
+	_, err := m.ask(t.Context(), "locked", user)
+	require.NoError(t, err)
+	var answers map[string]reservation
+	var waiting errgroup.Group
+	var free time.Time
+	require.NoError(t, m.db.InTx(t.Context(), func(locked context.Context) error {
+		_, err := m.db.Exec(locked, `SELECT FROM push.deliveries WHERE request_id = $1 FOR UPDATE`, "locked")
+		require.NoError(t, err)
+		waiting.Go(func() (err error) {
+			answers, err = m.store.reserve(t.Context(), map[string]request{
+				"locked": {pushMessage: pushMessage{RequestID: "locked", UserID: user}},
+				"new":    {pushMessage: pushMessage{RequestID: "new", UserID: user}},
+			})
+			return err
+		})
+		servertest.Eventually(t, func() bool {
+			var waits bool
+			require.NoError(t, m.db.Get(t.Context(), &waits, `
+				SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`))
+			return waits
+		}, "the batch waits for the row")
+		free = time.Now()
+		return nil
+	}))
+	require.NoError(t, waiting.Wait())
+	require.Equal(t, reserved, answers["new"].state)
+	require.True(t, answers["new"].asOf.Before(free))
+}
+
+func TestRecipientThatWasReadLongAgoIsReadAgain(t *testing.T) {
+	t.Parallel()
+	m := newInstance(t, servertest.Database(t, migrations.Files))
+	user, before := m.newRecipient(t), &recipient{IsActive: true}
+
+	is, err := m.whom(t.Context(), user, reservation{to: before, asOf: time.Now()})
+	require.NoError(t, err)
+	require.Equal(t, before, is)
+
+	old := reservation{to: before, asOf: time.Now().Add(-moments)}
+	is, err = m.whom(t.Context(), user, old)
+	require.NoError(t, err)
+	require.Equal(t, &recipient{PushAllowed: true, IsActive: true}, is)
+
+	is, err = m.whom(t.Context(), uuid.NewString(), old)
+	require.NoError(t, err)
+	require.Nil(t, is, "a stranger")
+
+	_, err = m.db.Exec(t.Context(), `ALTER TABLE push.recipients RENAME TO recipients_away`)
+	require.NoError(t, err)
+	_, err = m.whom(t.Context(), user, old)
+	require.ErrorContains(t, err, "look up the recipient")
 }
 
 func TestRequestWhoseRecipientCannotBeReadIsNotReserved(t *testing.T) {

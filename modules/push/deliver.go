@@ -34,7 +34,7 @@ func (m *Module) Handle(ctx context.Context, d messaging.Delivery) error {
 		return &messaging.Transient{Cause: errBusy, Blameless: true}
 	}
 	out := outcome{pushMessage: message, attempts: got.attempts, correlationID: correlationID}
-	if err := m.decide(ctx, message, got, &out); err != nil {
+	if err := m.decide(ctx, message, got, d.Stopping, &out); err != nil {
 		return m.giveBack(ctx, out, err, d.Attempt)
 	}
 	return m.insist(ctx, out)
@@ -65,13 +65,11 @@ var (
 )
 
 // decide sends the message when it is its turn, or finds out why it must not be sent.
-func (m *Module) decide(ctx context.Context, message pushMessage, got reservation, out *outcome) error {
-	select {
-	case m.sending <- struct{}{}:
-		defer func() { <-m.sending }()
-	case <-ctx.Done():
-		return &messaging.Transient{Cause: errNoTurn, Blameless: true}
+func (m *Module) decide(ctx context.Context, message pushMessage, got reservation, stopping <-chan struct{}, out *outcome) error {
+	if err := m.turn(ctx, stopping); err != nil {
+		return &messaging.Transient{Cause: err, Blameless: true}
 	}
+	defer func() { <-m.sending }()
 	to, err := m.whom(ctx, message.UserID, got)
 	switch {
 	case err != nil:
@@ -98,6 +96,23 @@ func (m *Module) decide(ctx context.Context, message pushMessage, got reservatio
 		return m.forget(ctx, message, *to.PushToken, dead, err)
 	}
 	return asMessage(err)
+}
+
+// turnWithin is how long a message waits for its turn: what is left of its time must be enough to send it.
+const turnWithin = 5 * time.Second
+
+// turn takes a seat among those that are sent. When the process is about to end, nobody waits for one any more: the
+// message would be sent at a time when its outcome may not be recorded.
+func (m *Module) turn(ctx context.Context, stopping <-chan struct{}) error {
+	if m.sending.take(ctx, stopping, turnWithin) {
+		return nil
+	}
+	select {
+	case <-stopping:
+		return messaging.ErrStopping
+	default:
+		return errNoTurn
+	}
 }
 
 // whom is the recipient as it was moments ago at the most: a message may have waited long for a row that somebody
@@ -171,7 +186,7 @@ func (m *Module) giveBack(ctx context.Context, o outcome, err error, attempt int
 	return err
 }
 
-// waitsFor is the reason why a message is not sent yet.
+// waitsFor is the reason why a message is not sent yet, "" when it goes back at once.
 func waitsFor(o outcome, err error) string {
 	_, away := errors.AsType[*Away](err)
 	untried := errors.Is(err, errNotTried)
@@ -180,7 +195,11 @@ func waitsFor(o outcome, err error) string {
 		return "database_unavailable"
 	case errors.Is(err, errTokenReplaced):
 		return "token_replaced"
-	case errors.Is(err, errNoTurn), providerOf(err) != "", untried && o.provider != "":
+	case errors.Is(err, messaging.ErrStopping):
+		return ""
+	case errors.Is(err, errNoTurn):
+		return "busy"
+	case providerOf(err) != "", untried && o.provider != "":
 		return "provider_unavailable"
 	case away, untried:
 		return "template_unavailable"

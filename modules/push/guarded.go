@@ -23,17 +23,17 @@ const (
 type guarded struct {
 	Provider
 	breaker *breaker
-	share   chan struct{} // nil: it has all handlers to itself
-	left    atomic.Int64  // when one last gave its place in the share back, nanoseconds since 1970
+	share   seats        // nil: it has all seats to itself
+	left    atomic.Int64 // when one last gave its place in the share back, nanoseconds since 1970
 }
 
 // guard puts each provider behind a breaker. Of several no one gets more than three quarters of the
-// handlers, so that a slow one does not hold up the others.
+// seats of all, so that a slow one does not hold up the others.
 func guard(providers []Provider, attempts, concurrency int, figures metrics, log *slog.Logger) (all []*guarded) {
 	for _, p := range providers {
 		g := &guarded{Provider: observe(p, figures), breaker: newBreaker(p.Name(), attempts, log)}
 		if len(providers) > 1 {
-			g.share = make(chan struct{}, max(1, concurrency*3/4))
+			g.share = make(seats, max(1, concurrency*3/4))
 		}
 		all = append(all, g)
 	}
@@ -73,23 +73,11 @@ func (g *guarded) enter(ctx context.Context) bool {
 	if g.share == nil {
 		return true
 	}
-	select {
-	case g.share <- struct{}{}:
-		return true
-	default:
-	}
+	within := shareWithin
 	if time.Now().UnixNano()-g.left.Load() > int64(shareWithin) {
-		return false // nobody leaves: it is slow
+		within = 0 // nobody leaves: it is slow
 	}
-	timer := time.NewTimer(shareWithin)
-	defer timer.Stop()
-	select {
-	case g.share <- struct{}{}:
-		return true
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return false
+	return g.share.take(ctx, nil, within)
 }
 
 func (g *guarded) leave() {

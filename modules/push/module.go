@@ -34,7 +34,7 @@ type Module struct {
 	providers []*guarded
 	failed    messaging.FailedQueue
 	attempts  int
-	sending   chan struct{} // one is in it for each message that is being sent
+	sending   seats // of the messages that are being sent
 	metrics   metrics
 	log       *slog.Logger
 
@@ -58,7 +58,7 @@ func New(db *postgres.DB, bus *messaging.Bus, s Settings, log *slog.Logger) *Mod
 	figures := newMetrics()
 	m := &Module{
 		db: db, bus: bus, store: store{db}, templates: s.Templates, metrics: figures, log: log,
-		failed: s.Failed, attempts: s.Attempts, sending: make(chan struct{}, max(s.Concurrency, 1)), providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
+		failed: s.Failed, attempts: s.Attempts, sending: make(seats, max(s.Concurrency, 1)), providers: guard(s.Providers, s.Attempts, s.Concurrency, figures, log),
 	}
 	inCompany := batch.Manner{Linger: time.Millisecond} // the broker hands over what it has one by one
 	m.reservations = batch.NewKeyed("reserve", inCompany, m.store.reserve)

@@ -201,10 +201,10 @@ func (s store) lookUp(ctx context.Context, all map[string]request, answers map[s
 // else works on, which is another attempt, is left alone.
 func (s store) release(ctx context.Context, o outcome, untried bool) (news bool, err error) {
 	err = s.db.Get(ctx, &news, `
-		UPDATE push.deliveries SET status = 'retrying', reason = $4, provider = $5, lease_until = NULL, updated_at = now(),
+		UPDATE push.deliveries SET status = 'retrying', reason = CASE $4 WHEN '' THEN reason ELSE $4 END, provider = $5, lease_until = NULL, updated_at = now(),
 		       attempts = attempts - CASE WHEN $2 THEN 1 ELSE 0 END
 		WHERE request_id = $1 AND status = 'sending' AND attempts = $3
-		RETURNING NOT $2 OR $4 <> (SELECT reason FROM push.deliveries WHERE request_id = $1) -- as it was`,
+		RETURNING NOT $2 OR reason <> (SELECT reason FROM push.deliveries WHERE request_id = $1) -- as it was`,
 		o.RequestID, untried, o.attempts, o.reason, o.provider)
 	if errors.Is(err, postgres.ErrNoRows) {
 		return false, nil

@@ -1,0 +1,28 @@
+package push
+
+import (
+	"context"
+	"time"
+)
+
+// seats are taken by so many at once, and left by receiving from them.
+type seats chan struct{}
+
+// take waits for one that is free: so long at the most, and only until stopping is closed.
+func (s seats) take(ctx context.Context, stopping <-chan struct{}, within time.Duration) bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+	}
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case s <- struct{}{}:
+		return true
+	case <-timer.C:
+	case <-stopping:
+	case <-ctx.Done():
+	}
+	return false
+}
