@@ -29,7 +29,7 @@ type Consumer struct {
 	Publisher   *Publisher  // for retries and dead letters; over another connection
 	Topology    Topology
 	Prefetch    int
-	Concurrency int
+	Concurrency int // messages in the works at once
 	Handle      func(ctx context.Context, d Delivery) error
 	Failed      func(ctx context.Context, d Delivery, why *Permanent) error // nil: nobody is told
 	Breaker     Breaker                                                     // of what Handle depends on: while it is open, no message is taken; nil for none

@@ -296,7 +296,7 @@ func TestMessagesAreReservedWhileOthersAreSentAndNoMoreAreSentAtOnceThanAllowed(
 	}, "all are reserved, and some of them are being sent")
 	_, err = m.db.Exec(t.Context(), `UPDATE push.recipients SET push_allowed = false WHERE user_id = $1`, user)
 	require.NoError(t, err)
-	servertest.Eventually(t, func() bool { return time.Since(begun) > 2*moments }, "the others have waited for long")
+	servertest.Eventually(t, func() bool { return time.Since(begun) > 2*staleAfter }, "the others have waited for long")
 	go func() {
 		for {
 			select {
@@ -376,7 +376,7 @@ func TestRecipientThatWasReadLongAgoIsReadAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, before, is)
 
-	old := reservation{to: before, asOf: time.Now().Add(-moments)}
+	old := reservation{to: before, asOf: time.Now().Add(-staleAfter)}
 	is, err = m.whom(t.Context(), user, old)
 	require.NoError(t, err)
 	require.Equal(t, &recipient{PushAllowed: true, IsActive: true}, is)

@@ -69,7 +69,7 @@ func (m *Module) decide(ctx context.Context, message pushMessage, got reservatio
 	if err := m.turn(ctx, stopping); err != nil {
 		return &messaging.Transient{Cause: err, Blameless: true}
 	}
-	defer func() { <-m.sending }()
+	defer m.sending.leave()
 	to, err := m.whom(ctx, message.UserID, got)
 	switch {
 	case err != nil:
@@ -115,10 +115,10 @@ func (m *Module) turn(ctx context.Context, stopping <-chan struct{}) error {
 	}
 }
 
-// whom is the recipient as it was moments ago at the most: a message may have waited long for a row that somebody
-// held, or for its turn.
+// whom is the recipient as it was staleAfter ago at the most: a message may have waited for a row that somebody held, or
+// for its turn.
 func (m *Module) whom(ctx context.Context, userID string, got reservation) (*recipient, error) {
-	if time.Since(got.asOf) < moments {
+	if time.Since(got.asOf) < staleAfter {
 		return got.to, nil
 	}
 	to, err := m.store.recipient(ctx, userID)
@@ -128,7 +128,8 @@ func (m *Module) whom(ctx context.Context, userID string, got reservation) (*rec
 	return to, err
 }
 
-const moments = 100 * time.Millisecond
+// staleAfter is long enough for messages that do not have to wait, and hardly noticed by who switches push off.
+const staleAfter = 100 * time.Millisecond
 
 // forget has a dead token be removed.
 func (m *Module) forget(ctx context.Context, message pushMessage, token string, dead *DeadToken, err error) error {

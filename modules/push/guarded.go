@@ -83,7 +83,7 @@ func (g *guarded) enter(ctx context.Context) bool {
 func (g *guarded) leave() {
 	if g.share != nil {
 		g.left.Store(time.Now().UnixNano())
-		<-g.share
+		g.share.leave()
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// seats are taken by so many at once, and left by receiving from them.
+// seats are taken by so many at once.
 type seats chan struct{}
 
 // take waits for one that is free: so long at the most, and only until stopping is closed.
@@ -26,3 +26,5 @@ func (s seats) take(ctx context.Context, stopping <-chan struct{}, within time.D
 	}
 	return false
 }
+
+func (s seats) leave() { <-s }

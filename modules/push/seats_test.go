@@ -20,7 +20,7 @@ func TestSeatIsWaitedForAndNotForEver(t *testing.T) {
 		require.False(t, all.take(t.Context(), nil, time.Minute))
 		require.Equal(t, time.Minute, time.Since(begun))
 
-		time.AfterFunc(time.Second, func() { <-all })
+		time.AfterFunc(time.Second, all.leave)
 		begun = time.Now()
 		require.True(t, all.take(t.Context(), nil, time.Minute))
 		require.Equal(t, time.Second, time.Since(begun))

@@ -123,6 +123,9 @@ func idsOf[T any](all map[string]T, so func(T) bool) any {
 
 // reserve takes the requests for leaseFor, counts the attempts, and looks up whom they are for. One that has
 // failed is taken up again only when its message was moved back.
+//
+// OFFSET 0 has each recipient looked up by itself: for a join, the planner would read all of them as long as they are
+// some thousands.
 func (s store) reserve(ctx context.Context, all map[string]request) (map[string]reservation, error) {
 	asked, err := rowsOf(all)
 	if err != nil {
