@@ -187,6 +187,9 @@ func (t Topology) Declare(conn *amqp.Connection, log *slog.Logger) error {
 			wanted = append(wanted, binding(StatusQueue, event.Type(), t.Events))
 		}
 	}
+	// In the order of their waits: RabbitMQ before 3.13.3 writes the name of a new quorum queue down when it makes
+	// the next one, or a second later, and who kills it sooner loses the last one with its messages
+	// (https://github.com/rabbitmq/ra/pull/443). Rarely does a message come to the last one in its first second.
 	for _, name := range t.Consumed() {
 		for _, step := range t.RetrySteps {
 			for _, wait := range waits(step) {

@@ -244,20 +244,22 @@ func TestBrokerThatIsKilledWhileItGivesBackLosesNothing(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, rabbitmq.Remove()) })
 	topology := messaging.Topology{
 		Exchange: "notifications.direct", DLX: "notifications.dlx", Events: "user.events", PushQueue: "push.queue", FailedQueue: "failed.queue",
-		RetrySteps: []time.Duration{time.Second}, Logged: new(sync.Map),
+		RetrySteps: []time.Duration{time.Second, time.Minute}, Logged: new(sync.Map),
 	}
 	conn, ch := dial(t, rabbitmq.URL)
 	require.NoError(t, topology.Declare(conn, slog.New(slog.DiscardHandler)))
 	const messages = 6000
-	retries := topology.RetryQueues("push.queue")
-	var last *amqp.DeferredConfirmation
+	retries := topology.RetryQueues("push.queue")[:4] // of the first step; see Declare why not of the last
+	confirms := make([]*amqp.DeferredConfirmation, messages)
 	for n := range messages {
-		last, err = ch.PublishWithDeferredConfirm("", retries[n%len(retries)], true, false, amqp.Publishing{
+		confirms[n], err = ch.PublishWithDeferredConfirm("", retries[n%len(retries)], true, false, amqp.Publishing{
 			DeliveryMode: amqp.Persistent, MessageId: strconv.Itoa(n), Body: make([]byte, 400),
 		})
 		require.NoError(t, err)
 	}
-	require.True(t, last.Wait())
+	for _, confirm := range confirms {
+		require.True(t, confirm.Wait())
+	}
 	depth := func() int {
 		q, err := ch.QueueDeclarePassive("push.queue", true, false, false, false, nil)
 		require.NoError(t, err)
