@@ -8,8 +8,13 @@ import (
 // seats are taken by so many at once.
 type seats chan struct{}
 
-// take waits for one that is free: so long at the most, and only until stopping is closed.
+// take waits for one that is free: so long at the most. When stopping is closed there is none, free or not.
 func (s seats) take(ctx context.Context, stopping <-chan struct{}, within time.Duration) bool {
+	select {
+	case <-stopping:
+		return false
+	default:
+	}
 	select {
 	case s <- struct{}{}:
 		return true

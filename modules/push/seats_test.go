@@ -36,5 +36,8 @@ func TestSeatIsWaitedForAndNotForEver(t *testing.T) {
 		begun = time.Now()
 		require.False(t, all.take(t.Context(), stopping, time.Minute))
 		require.Equal(t, time.Second, time.Since(begun))
+
+		all.leave()
+		require.False(t, all.take(t.Context(), stopping, time.Minute), "though one is free")
 	})
 }
