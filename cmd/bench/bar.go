@@ -10,6 +10,8 @@ type figure struct {
 	Unit    string  `json:"unit"`
 }
 
+const memoryCeiling = 60 // MB
+
 // verdict says whether a bar holds.
 func verdict(holds bool) string {
 	if holds {
@@ -53,7 +55,7 @@ func (r report) figures() (all []figure) {
 		all = append(all, r.Growth.figures()...)
 	}
 	if most := r.resident(); most > 0 {
-		all = append(all, figure{"memory under load, but for hashes", most, 60, "MB"})
+		all = append(all, figure{"memory under load, but for hashes", most, memoryCeiling, "MB"})
 	}
 	return all
 }
@@ -61,7 +63,7 @@ func (r report) figures() (all []figure) {
 // resident is the most memory of any job; 0 if the system does not tell.
 func (r report) resident() (most float64) {
 	for _, j := range r.Jobs {
-		most = max(most, j.Resident)
+		most = max(most, j.ServicePeak)
 	}
 	return most
 }

@@ -19,7 +19,7 @@ func TestTableSaysWhichBarsHold(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	r := report{
-		Jobs:  []result{{Job: "login", Ratio: 0.95, Bar: 0.9}, {Job: "relay", Ratio: 0.7, Bar: 0.8, Resident: 61}},
+		Jobs:  []result{{Job: "login", Ratio: 0.95, Bar: 0.9}, {Job: "relay", Ratio: 0.7, Bar: 0.8, ServicePeak: 61}},
 		Start: &start{Healthy: 0.3},
 	}
 	r.Figures = r.figures()
@@ -29,6 +29,25 @@ func TestTableSaysWhichBarsHold(t *testing.T) {
 		line, _, _ = strings.Cut(line, "\n")
 		require.Contains(t, line, verdict, job)
 	}
+}
+
+func TestEverySizeAndTheRelayHaveTheirBars(t *testing.T) {
+	t.Parallel()
+	slower := durations{cached: 1.4}
+	g := growth{
+		Sizes: []grown{{Users: 1}, {Users: 2, Times: slower}, {Users: 3, P99: durations{searched: 51}}},
+		Relay: grownBacklog{Rows: 4, Floor: 130, Rate: 100, PeakMiB: 60},
+	}
+	var missed []string
+	for _, f := range g.figures() {
+		if !f.holds() {
+			missed = append(missed, f.What)
+		}
+	}
+	require.Equal(t, []string{
+		"GET profile with 2 users: p99, of that with the fewest", "search of users with 3 users: p99",
+		"relay with 4 rows waiting: rate of the floor, of its own", "relay with 4 rows waiting: memory",
+	}, missed)
 }
 
 func TestOnlyWhatWasMeasuredIsAFigure(t *testing.T) {

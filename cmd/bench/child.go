@@ -69,9 +69,16 @@ func (c *child) stop() {
 // resident is the memory in use, in MiB; 0 where the system does not tell it by /proc.
 func (c *child) resident() float64 { return memoryOf(c.cmd.Process.Pid, "VmRSS") }
 
-// peak is the most that the process and those it started have had in use, likewise.
-func (c *child) peak() float64 {
-	total := memoryOf(c.cmd.Process.Pid, "VmHWM")
+// peak is the most memory that was in use since forgetPeak, or the start, likewise.
+func (c *child) peak() float64 { return memoryOf(c.cmd.Process.Pid, "VmHWM") }
+
+func (c *child) forgetPeak() {
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", c.cmd.Process.Pid), []byte("5"), 0)
+}
+
+// peakOfAll is the peak of the process and of those it started.
+func (c *child) peakOfAll() float64 {
+	total := c.peak()
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", c.cmd.Process.Pid))
 	for _, thread := range threads {
 		children, _ := os.ReadFile(thread)

@@ -35,7 +35,7 @@ func (w *world) measureFlood(ctx context.Context, rounds int, length time.Durati
 		busy, done := w.readUnderFlood(ctx, length)
 		idle, flooded = append(idle, milliseconds(quiet, 99)), append(flooded, milliseconds(busy, 99))
 		ratios, logins = append(ratios, flooded[n]/idle[n]), append(logins, float64(done)/length.Seconds())
-		resident = append(resident, w.service.peak())
+		resident = append(resident, w.service.peakOfAll())
 		fmt.Printf("flood  round %d of %d  p99 of a profile %.1f ms alone, %.1f ms under %.0f logins/s, %.0f MiB\n",
 			n+1, rounds, idle[n], flooded[n], logins[n], resident[n])
 	}

@@ -25,11 +25,10 @@ import (
 
 // The service's defaults, so that the size of a pool gives neither side an advantage.
 const (
-	floorConnections = 20 // of its pool
-	floorPrefetch    = 64 // PUSH_PREFETCH
-	floorConcurrency = 32 // PUSH_CONCURRENCY
+	floorConnections = 20  // of its pool
+	floorPrefetch    = 64  // PUSH_PREFETCH
+	floorConcurrency = 100 // workers: the prefetch alone bounds them
 	floorBatch       = 500
-	slowConcurrency  = 100 // where a provider takes its time: the prefetch alone bounds them
 )
 
 // floorSchema is what the floors write to, in the form of the service's own tables.
@@ -71,7 +70,7 @@ func (c floorCommand) Run(ctx context.Context) error {
 		amqp:  must(amqp.Dial(os.Getenv("RABBITMQ_URL"))),
 		wake:  make(chan struct{}, 1),
 	}
-	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = slowConcurrency //nolint:errcheck,forcetypeassert // it is one; for the provider
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = floorConcurrency //nolint:errcheck,forcetypeassert // it is one; for the provider
 	f.db.SetMaxOpenConns(floorConnections)
 	f.db.SetMaxIdleConns(floorConnections)
 	f.update = must(f.db.PrepareContext(ctx, `
@@ -85,8 +84,8 @@ func (c floorCommand) Run(ctx context.Context) error {
 			SELECT position FROM floor.outbox ORDER BY position LIMIT $1 FOR UPDATE SKIP LOCKED)
 		RETURNING id, topic, source, subject, sequence, correlation_id, data, created_at`))
 	f.deliver = must(f.db.PrepareContext(ctx, `INSERT INTO floor.deliveries (request_id, user_id, status) VALUES ($1, $2, 'sent')`))
-	f.consume(ctx, floorQueue, floorConcurrency, floorPrefetch)
-	f.consume(ctx, floorSlowQueue, slowConcurrency, floorPrefetch)
+	f.consume(ctx, floorQueue)
+	f.consume(ctx, floorSlowQueue)
 	check(must(f.amqp.Channel()).ExchangeDeclare(floorEvents, amqp.ExchangeTopic, true, false, false, false, nil))
 	go f.carry(ctx)
 
@@ -199,14 +198,14 @@ func (f *floor) batch(ctx context.Context, ch *amqp.Channel) int {
 
 // consume handles the messages of a queue from now on. The queue is declared as push.queue is: what the broker
 // has to do for each message depends on it.
-func (f *floor) consume(ctx context.Context, queue string, concurrency, prefetch int) {
+func (f *floor) consume(ctx context.Context, queue string) {
 	ch := must(f.amqp.Channel())
 	must(ch.QueueDeclare(queue, true, false, false, false, amqp.Table{
 		"x-max-priority": 10, "x-dead-letter-exchange": "notifications.dlx", "x-dead-letter-routing-key": "failed",
 	}))
-	check(ch.Qos(prefetch, 0, false))
+	check(ch.Qos(floorPrefetch, 0, false))
 	deliveries := must(ch.Consume(queue, "", false, false, false, false, nil))
-	for range concurrency {
+	for range floorConcurrency {
 		go func() {
 			for d := range deliveries {
 				var m struct {

@@ -92,7 +92,7 @@ func (w *world) measureGrowth(ctx context.Context, quick bool, rounds int, lengt
 	w.restartService(ctx) // so that its peak is of what follows
 	backlog := w.backlog(rows)
 	floor, service := backlog.floor(ctx, 1), backlog.service(ctx, 1)
-	g.Relay = grownBacklog{Rows: rows, Floor: floor.rate(), Rate: service.rate(), PeakMiB: memoryOf(w.service.cmd.Process.Pid, "VmHWM")}
+	g.Relay = grownBacklog{Rows: rows, Floor: floor.rate(), Rate: service.rate(), PeakMiB: w.service.peak()}
 	return g
 }
 
@@ -245,16 +245,20 @@ func (g growth) print(out io.Writer) {
 		g.Relay.Rows, g.Relay.Rate, g.Relay.Floor, g.Relay.PeakMiB)
 }
 
-// figures are of the most users.
+// figures are of all but the fewest users, and of the relay.
 func (g growth) figures() (all []figure) {
-	most := g.Sizes[len(g.Sizes)-1]
-	for _, kind := range growing {
-		what := fmt.Sprintf("%s with %d users: p99", kind.what, most.Users)
-		if kind.times > 0 {
-			all = append(all, figure{what + ", of that with the fewest", most.Times[kind.what], kind.times, "times"})
-		} else {
-			all = append(all, figure{what, most.P99[kind.what], kind.ceiling, "ms"})
+	for _, size := range g.Sizes[1:] {
+		for _, kind := range growing {
+			what := fmt.Sprintf("%s with %d users: p99", kind.what, size.Users)
+			if kind.times > 0 {
+				all = append(all, figure{what + ", of that with the fewest", size.Times[kind.what], kind.times, "times"})
+			} else {
+				all = append(all, figure{what, size.P99[kind.what], kind.ceiling, "ms"})
+			}
 		}
 	}
-	return all
+	backlog := fmt.Sprintf("relay with %d rows waiting: ", g.Relay.Rows)
+	return append(all,
+		figure{backlog + "rate of the floor, of its own", g.Relay.Floor / g.Relay.Rate, 1 / relayBar, "times"},
+		figure{backlog + "memory", g.Relay.PeakMiB * mebibyte, memoryCeiling, "MB"})
 }

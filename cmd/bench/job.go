@@ -39,8 +39,9 @@ func (j job) run(ctx context.Context, w *world, name string, rounds int, scale f
 		w.restartService(ctx, j.settings...)
 	}
 	r := result{Job: j.what, Bar: j.bar}
-	var latencies []time.Duration
+	var latencies [2][]time.Duration
 	var costs [2][]cost
+	var peaks [2]float64
 	sides, programs := []side{j.floor, j.service}, []*child{w.floor, w.service}
 	for _, side := range sides {
 		w.settle(ctx)
@@ -50,20 +51,20 @@ func (j job) run(ctx context.Context, w *world, name string, rounds int, scale f
 	for n := range rounds {
 		var pair [2]float64
 		for i, side := range sides {
+			programs[i].forgetPeak()
 			before := w.spent(programs[i])
 			did := side(ctx, scale)
 			w.settle(ctx) // what it left to do is part of its cost
 			costs[i] = append(costs[i], costOf(before, w.spent(programs[i]), did.done))
 			pair[i] = did.rate()
 			fmt.Printf("%-6s round %d of %d  %-8s %8.0f/s %6.1f s\n", name, n+1, rounds, [2]string{"floor", "service"}[i], pair[i], did.took.Seconds())
-			if i == 1 {
-				latencies = append(latencies, did.latencies...)
-				r.Resident = max(r.Resident, w.service.resident()*mebibyte)
-			}
+			latencies[i] = append(latencies[i], did.latencies...)
+			peaks[i] = max(peaks[i], programs[i].peak()*mebibyte)
 		}
 		r.Rounds = append(r.Rounds, pair)
 	}
 	r.FloorCost, r.ServiceCost = medianCost(costs[0]), medianCost(costs[1])
+	r.FloorPeak, r.ServicePeak = peaks[0], peaks[1]
 	r.summarise(latencies)
 	if j.settings != nil {
 		w.restartService(ctx) // as the other jobs have it
@@ -80,25 +81,30 @@ type result struct {
 	Lowest  float64      `json:"ratio_lowest"`
 	Highest float64      `json:"ratio_highest"`
 	Bar     float64      `json:"bar"`
-	P50     float64      `json:"service_p50_ms,omitempty"`
-	P99     float64      `json:"service_p99_ms,omitempty"`
 	Rounds  [][2]float64 `json:"rounds"` // floor and service, per second
 
-	FloorCost   cost    `json:"floor_cpu_us"` // medians
-	ServiceCost cost    `json:"service_cpu_us"`
-	Resident    float64 `json:"service_resident_mb,omitempty"` // the most after any round, without the processes for hashes
+	FloorP50   float64 `json:"floor_p50_ms,omitempty"`
+	FloorP99   float64 `json:"floor_p99_ms,omitempty"`
+	ServiceP50 float64 `json:"service_p50_ms,omitempty"`
+	ServiceP99 float64 `json:"service_p99_ms,omitempty"`
+
+	FloorCost   cost `json:"floor_cpu_us"` // medians
+	ServiceCost cost `json:"service_cpu_us"`
+
+	FloorPeak   float64 `json:"floor_peak_mb,omitempty"`   // the most memory in any round
+	ServicePeak float64 `json:"service_peak_mb,omitempty"` // likewise, without the processes for hashes
 }
 
 // summarise takes the ratio of each round first: what slows the machine down for a while slows both.
-func (r *result) summarise(latencies []time.Duration) {
+func (r *result) summarise(latencies [2][]time.Duration) {
 	var floors, services, ratios []float64
 	for _, pair := range r.Rounds {
 		floors, services, ratios = append(floors, pair[0]), append(services, pair[1]), append(ratios, pair[1]/pair[0])
 	}
 	r.Floor, r.Service, r.Ratio = median(floors), median(services), median(ratios)
 	r.Lowest, r.Highest = slices.Min(ratios), slices.Max(ratios)
-	slices.Sort(latencies)
-	r.P50, r.P99 = percentile(latencies, 50).Seconds()*1000, percentile(latencies, 99).Seconds()*1000
+	r.FloorP50, r.FloorP99 = milliseconds(latencies[0], 50), milliseconds(latencies[0], 99)
+	r.ServiceP50, r.ServiceP99 = milliseconds(latencies[1], 50), milliseconds(latencies[1], 99)
 }
 
 // median is the middle value, or the mean of the two in the middle.

@@ -13,8 +13,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -31,7 +33,7 @@ type runCommand struct {
 	Quick  bool     `help:"One short round of each job: does it work at all?"`
 	Rounds int      `default:"5" help:"Rounds of each job (${default})."`
 	Only   []string `enum:"${jobs},growth" default:"${jobs}" placeholder:"JOB" help:"Only these of ${enum}; growth, with a million users, takes minutes, and is left out otherwise."`
-	JSON   string   `name:"json" type:"path" default:".local/bench.json" placeholder:"FILE" help:"Where the figures are written too (.local/bench.json)."`
+	JSON   string   `name:"json" type:"path" placeholder:"FILE" help:"Where the figures are written too (.local/bench.json, or .local/bench-quick.json)."`
 	SVG    string   `name:"svg" type:"path" placeholder:"FILE" help:"Draw the ratios into this file too."`
 	Binary string   `type:"path" placeholder:"FILE" help:"Measure this build of the service instead of building one."`
 }
@@ -56,6 +58,22 @@ func main() {
 	}
 }
 
+// Validate implements kong's interface.
+func (c runCommand) Validate() error {
+	if c.Rounds < 1 {
+		return errors.New("--rounds: at least 1")
+	}
+	return nil
+}
+
+// file is where the figures are written: those of one short round not over those of a whole run.
+func (c runCommand) file() string {
+	if c.Quick {
+		return cmp.Or(c.JSON, ".local/bench-quick.json")
+	}
+	return cmp.Or(c.JSON, ".local/bench.json")
+}
+
 // Run measures and prints.
 func (c runCommand) Run(ctx context.Context) (err error) {
 	defer catch(&err)
@@ -65,8 +83,8 @@ func (c runCommand) Run(ctx context.Context) (err error) {
 	r := c.measure(ctx, w)
 	r.Figures = r.figures()
 	r.print(os.Stdout)
-	check(os.MkdirAll(filepath.Dir(c.JSON), 0o755))
-	check(os.WriteFile(c.JSON, must(json.MarshalIndent(r, "", "  ")), 0o644))
+	check(os.MkdirAll(filepath.Dir(c.file()), 0o755))
+	check(os.WriteFile(c.file(), must(json.MarshalIndent(r, "", "  ")), 0o644))
 	if c.SVG != "" {
 		var picture bytes.Buffer
 		check(r.draw(&picture))
@@ -79,7 +97,7 @@ func (c runCommand) Run(ctx context.Context) (err error) {
 }
 
 func (c runCommand) measure(ctx context.Context, w *world) report {
-	scale, rounds := 1.0, max(c.Rounds, 1)
+	scale, rounds := 1.0, c.Rounds
 	if c.Quick {
 		scale, rounds = 0.3, 1
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -19,6 +20,14 @@ type profileCommand struct {
 	For     time.Duration `default:"10s" help:"How long each load is watched (${default})."`
 	Binary  string        `type:"path" placeholder:"FILE" help:"Profile this build of the service instead of building one."`
 	Entries int           `default:"15" help:"How many entries of each profile are shown (${default})."`
+}
+
+// Validate implements kong's interface.
+func (c profileCommand) Validate() error {
+	if c.For < time.Second {
+		return errors.New("--for: at least 1s, as the service counts in seconds")
+	}
+	return nil
 }
 
 // profiled is the service's setting.

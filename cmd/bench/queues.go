@@ -24,13 +24,15 @@ func (w *world) waiting(queue string) int {
 	return must(w.amqp.QueueDeclarePassive(queue, true, false, false, false, nil)).Messages
 }
 
+const relayBar = 0.8 // however many rows wait
+
 // relay has rows wait in the outbox.
 func relay(_ context.Context, w *world) job { return w.backlog(20_000) }
 
 func (w *world) backlog(rows int) job {
 	return job{
 		what:  "relay",
-		bar:   0.8,
+		bar:   relayBar,
 		floor: w.drain(rows, "floor.outbox", floorEvents, func(ctx context.Context) { w.ask(ctx, "/relay") }),
 		// A change wakes the service's relay, which would look by itself within a second.
 		service: w.drain(rows, "messaging.outbox", "user.events", func(ctx context.Context) {

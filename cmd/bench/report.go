@@ -31,6 +31,7 @@ type report struct {
 func (r report) print(out io.Writer) {
 	fmt.Fprintf(out, "\n%d cores for client, servers and what is measured; ratio: median (lowest–highest) of the rounds\n\n", r.Cores)
 	r.printJobs(out)
+	r.printRequests(out)
 	r.printCosts(out)
 	r.printFigures(out)
 	if s := r.Start; s != nil {
@@ -60,14 +61,32 @@ func (r report) printJobs(out io.Writer) {
 		return
 	}
 	table := newTable(out)
-	fmt.Fprintln(table, "job\tfloor/s\tservice/s\tratio\t\tbar\t\tp50 ms\tp99 ms\t")
+	fmt.Fprintln(table, "job\tfloor/s\tservice/s\tratio\t\tbar\t\t")
 	for _, j := range r.Jobs {
-		latency := "–\t–"
-		if j.P99 > 0 {
-			latency = fmt.Sprintf("%.1f\t%.1f", j.P50, j.P99)
+		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.2f\t(%.2f–%.2f)\t%.2f\t%s\t\n",
+			j.Job, j.Floor, j.Service, j.Ratio, j.Lowest, j.Highest, j.Bar, verdict(j.holds()))
+	}
+	_ = table.Flush()
+}
+
+// printRequests has – where a backlog is worked off, or the system does not tell.
+func (r report) printRequests(out io.Writer) {
+	if len(r.Jobs) == 0 {
+		return
+	}
+	fmt.Fprint(out, "\nms for a request; MB at the most, without the processes for hashes\n\n")
+	table := newTable(out)
+	fmt.Fprintln(table, "job\tfloor: p50\tp99\tMB\tservice: p50\tp99\tMB\t")
+	for _, j := range r.Jobs {
+		fmt.Fprint(table, j.Job)
+		for _, value := range []float64{j.FloorP50, j.FloorP99, j.FloorPeak, j.ServiceP50, j.ServiceP99, j.ServicePeak} {
+			if value > 0 {
+				fmt.Fprintf(table, "\t%.1f", value)
+			} else {
+				fmt.Fprint(table, "\t–")
+			}
 		}
-		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.2f\t(%.2f–%.2f)\t%.2f\t%s\t%s\t\n",
-			j.Job, j.Floor, j.Service, j.Ratio, j.Lowest, j.Highest, j.Bar, verdict(j.holds()), latency)
+		fmt.Fprint(table, "\t\n")
 	}
 	_ = table.Flush()
 }

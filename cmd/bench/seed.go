@@ -15,6 +15,14 @@ type seedCommand struct {
 	Users int `default:"100000" help:"How many (${default})."`
 }
 
+// Validate implements kong's interface.
+func (c seedCommand) Validate() error {
+	if c.Users < 1 {
+		return errors.New("--users: at least 1")
+	}
+	return nil
+}
+
 // Run makes users in the database of DATABASE_URL, for trials by hand.
 func (c seedCommand) Run(ctx context.Context) (err error) {
 	defer catch(&err)
