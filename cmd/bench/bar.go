@@ -54,14 +54,14 @@ func (r report) figures() (all []figure) {
 	if r.Growth != nil {
 		all = append(all, r.Growth.figures()...)
 	}
-	if most := r.resident(); most > 0 {
+	if most := r.peak(); most > 0 {
 		all = append(all, figure{"memory under load, but for hashes", most, memoryCeiling, "MB"})
 	}
 	return all
 }
 
-// resident is the most memory of any job; 0 if the system does not tell.
-func (r report) resident() (most float64) {
+// peak is the most memory of any job; 0 if the system does not tell.
+func (r report) peak() (most float64) {
 	for _, j := range r.Jobs {
 		most = max(most, j.ServicePeak)
 	}

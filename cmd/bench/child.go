@@ -72,6 +72,7 @@ func (c *child) resident() float64 { return memoryOf(c.cmd.Process.Pid, "VmRSS")
 // peak is the most memory that was in use since forgetPeak, or the start, likewise.
 func (c *child) peak() float64 { return memoryOf(c.cmd.Process.Pid, "VmHWM") }
 
+// forgetPeak has the kernel count from now on, see clear_refs in proc(5).
 func (c *child) forgetPeak() {
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", c.cmd.Process.Pid), []byte("5"), 0)
 }

@@ -7,8 +7,9 @@
 // least ratio that will do. What no floor can be thought of for has a ceiling instead.
 //
 // `make bench` starts private servers and says where they are. The service runs with its
-// defaults, but for a job that needs another provider. `bench profile` says where its time goes, and
-// `bench seed` makes users by the million.
+// defaults, but that one client may ask as often as it likes (RATE_LIMIT=off), and for a job that
+// needs another provider. `bench profile` says where its time goes, and `bench seed` makes users by
+// the million.
 package main
 
 import (
